@@ -1,0 +1,1 @@
+//! The ledger: what happened, written before and after it happens.

@@ -1,0 +1,1 @@
+//! The drawing office: building plugins and watching their sources.

@@ -1,0 +1,1 @@
+//! The register: which plugins are there, and which generation of each runs.

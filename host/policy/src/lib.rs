@@ -1,0 +1,17 @@
+//! The statute book: principals, limits, the plain types and the one decision.
+//!
+//! Pure: no I/O, nothing async, no knowledge of wasmtime or MCP. What "allowed" means is known here and nowhere else.
+
+mod decide;
+mod digest;
+mod limits;
+mod names;
+mod principal;
+mod tool;
+
+pub use decide::{Denied, Permit, decide};
+pub use digest::{Digest, DigestError};
+pub use limits::{Limits, LimitsError, LimitsOverride};
+pub use names::{NameError, PluginName, ToolName, snake_case};
+pub use principal::Principal;
+pub use tool::{Annotations, ToolDefinition, ToolRules};

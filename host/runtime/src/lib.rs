@@ -1,0 +1,1 @@
+//! The workshop: components decoded, compiled and called.

@@ -1,0 +1,1 @@
+//! Guest programs, built for the tests.
