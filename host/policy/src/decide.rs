@@ -1,14 +1,14 @@
 //! The one decision: may this principal call this tool, and within which bounds.
 
+use std::sync::Arc;
+
 use crate::{Limits, PluginName, Principal, ToolName, ToolRules};
 
 /// The proof that a call was allowed. Only [`decide`] makes one, and running a call takes one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Permit {
     principal: Principal,
-    plugin: PluginName,
-    tool: ToolName,
-    limits: Limits,
+    rules: Arc<ToolRules>,
 }
 
 impl Permit {
@@ -19,17 +19,17 @@ impl Permit {
 
     /// The plugin that the tool belongs to.
     pub fn plugin(&self) -> &PluginName {
-        &self.plugin
+        &self.rules.plugin
     }
 
     /// The tool.
     pub fn tool(&self) -> &ToolName {
-        &self.tool
+        &self.rules.tool
     }
 
     /// What the call may use.
     pub fn limits(&self) -> &Limits {
-        &self.limits
+        &self.rules.limits
     }
 }
 
@@ -53,13 +53,11 @@ pub enum Denied {
 ///
 /// # Errors
 /// When no rule allows it.
-pub fn decide(principal: &Principal, rules: &ToolRules) -> Result<Permit, Denied> {
+pub fn decide(principal: &Principal, rules: &Arc<ToolRules>) -> Result<Permit, Denied> {
     match principal {
         Principal::LocalOperator | Principal::Loopback => Ok(Permit {
             principal: principal.clone(),
-            plugin: rules.plugin.clone(),
-            tool: rules.tool.clone(),
-            limits: rules.limits.clone(),
+            rules: Arc::clone(rules),
         }),
     }
 }
