@@ -35,11 +35,18 @@ class Report:
         try:
             self.seen[name] = await run()
         except Exception as error:  # noqa: BLE001 - whatever the client raises belongs in the report
-            self.failures.append(f"{name}: {type(error).__name__}: {error}")
+            self.failures.append(f"{name}: {cause(error)}")
 
     def finish(self) -> int:
         print(json.dumps({**self.seen, "ok": not self.failures, "failures": self.failures}))
         return 1 if self.failures else 0
+
+
+def cause(error: BaseException) -> str:
+    """What went wrong, without the groups that task groups wrap around it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 def text_of(result: Any) -> str:
@@ -136,7 +143,7 @@ async def run(args: argparse.Namespace) -> int:
             async with Client(server, mode=args.era) as client:
                 await scenario(client, args, report)
     except Exception as error:  # noqa: BLE001 - a failed connection is a result too
-        report.failures.append(f"connection: {type(error).__name__}: {error}")
+        report.failures.append(f"connection: {cause(error)}")
     return report.finish()
 
 

@@ -55,7 +55,7 @@ export function parseArguments(argv = process.argv.slice(2)) {
 }
 
 export const textOf = (result) =>
-  result.content.filter((block) => block.type === "text").map((block) => block.text).join("\n");
+  (result?.content ?? []).filter((block) => block.type === "text").map((block) => block.text).join("\n");
 
 // `connect(args)` resolves to { client, call(params, options), protocolVersion() }.
 export async function main(name, connect) {
