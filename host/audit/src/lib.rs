@@ -1,1 +1,12 @@
 //! The ledger: what happened, written before and after it happens.
+//!
+//! An intent stands in the file before a call runs, its outcome before the reply leaves. A call whose intent cannot be
+//! written does not run. This room decides nothing, and never loses a record silently.
+
+mod event;
+mod file;
+mod record;
+
+pub use event::{Event, Outcome, PluginState};
+pub use file::{AuditError, Clock, Ledger};
+pub use record::{CallRecord, Used};

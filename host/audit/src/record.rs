@@ -1,0 +1,138 @@
+//! The record of one call: opened before it runs, closed before the reply leaves.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::SystemTime,
+};
+
+use portcullis_policy::{Digest, PluginName, Principal, ToolName};
+use serde::Serialize;
+
+use crate::{AuditError, Event, Ledger, Outcome};
+
+/// What a call used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Used {
+    /// Wall time in microseconds, waiting included.
+    pub micros: u64,
+    /// Units of fuel.
+    pub fuel: u64,
+    /// Most bytes of linear memory at one time.
+    pub memory: u64,
+}
+
+/// An intent that stands in the ledger and waits for its outcome. Dropped unclosed, it is closed as cancelled.
+#[derive(Debug)]
+pub struct CallRecord {
+    ledger: Arc<Ledger>,
+    call: u64,
+    began: SystemTime,
+    open: bool,
+}
+
+impl CallRecord {
+    /// Writes the intent. `arguments` are the arguments as JSON; only their size and keyed digest are kept.
+    ///
+    /// # Errors
+    /// When it cannot be written: the call must not run.
+    pub fn open(
+        ledger: &Arc<Ledger>,
+        principal: &Principal,
+        tool: &ToolName,
+        plugin: &PluginName,
+        digest: Digest,
+        arguments: &[u8],
+    ) -> Result<Self, AuditError> {
+        let call = ledger.calls.fetch_add(1, Ordering::Relaxed);
+        ledger.append(&Event::CallIntent {
+            call,
+            principal: principal.as_str(),
+            tool,
+            plugin,
+            digest,
+            arguments_mac: &ledger.mac(arguments),
+            arguments_bytes: arguments.len() as u64,
+        })?;
+        Ok(Self { ledger: Arc::clone(ledger), call, began: ledger.now(), open: true })
+    }
+
+    /// The call's number, unique in the session.
+    pub fn call(&self) -> u64 {
+        self.call
+    }
+
+    /// Writes the outcome.
+    ///
+    /// # Errors
+    /// When it cannot be written: the reply must say so and hold no result.
+    pub fn close(mut self, outcome: Outcome, used: Used) -> Result<(), AuditError> {
+        self.open = false;
+        self.ledger.append(&Event::CallOutcome { call: self.call, outcome, used })?;
+        Ok(())
+    }
+}
+
+impl Drop for CallRecord {
+    fn drop(&mut self) {
+        if self.open {
+            let micros = self.ledger.now().duration_since(self.began).map_or(0, |time| time.as_micros() as u64);
+            let used = Used { micros, ..Used::default() };
+            let event = Event::CallOutcome { call: self.call, outcome: Outcome::Cancelled, used };
+            if let Err(error) = self.ledger.append(&event) {
+                tracing::error!(call = self.call, %error, "the outcome of a cancelled call is not in the audit log");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn ledger(dir: &tempfile::TempDir) -> Arc<Ledger> {
+        let path = dir.path().join("audit.jsonl");
+        Arc::new(Ledger::open(&path, "s1".into(), &[7; 32], || SystemTime::UNIX_EPOCH).expect("a ledger"))
+    }
+
+    fn lines(dir: &tempfile::TempDir) -> Vec<Value> {
+        let text = fs::read_to_string(dir.path().join("audit.jsonl")).expect("a file");
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+    }
+
+    fn open(ledger: &Arc<Ledger>, arguments: &str) -> CallRecord {
+        let tool = ToolName::new("echo_echo").expect("a name");
+        let plugin = PluginName::new("echo").expect("a name");
+        CallRecord::open(ledger, &Principal::LocalOperator, &tool, &plugin, Digest::of(b"x"), arguments.as_bytes())
+            .expect("an intent")
+    }
+
+    #[test]
+    fn intent_stands_before_outcome_and_holds_no_value() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ledger = ledger(&dir);
+        let record = open(&ledger, r#"{"text":"canary\nvalue"}"#);
+        assert_eq!(lines(&dir).len(), 1, "the intent is written at once");
+        record.close(Outcome::Ok, Used { micros: 5, fuel: 6, memory: 7 }).expect("an outcome");
+        drop(open(&ledger, "{}"));
+        let lines = lines(&dir);
+        assert_eq!(lines.iter().map(|line| line["seq"].as_u64()).collect::<Vec<_>>(), [1, 2, 3, 4].map(Some));
+        assert_eq!(lines[1]["outcome"], "ok");
+        assert_eq!(lines[1]["fuel"], 6);
+        assert_eq!(lines[3]["outcome"], "cancelled");
+        assert_eq!(lines[0]["call"], lines[1]["call"]);
+        assert_ne!(lines[0]["arguments_mac"], lines[2]["arguments_mac"]);
+        let text = fs::read_to_string(dir.path().join("audit.jsonl")).expect("a file");
+        assert!(!text.contains("canary"));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_refuses() {
+        let ledger = Ledger::open("/dev/full".as_ref(), "s1".into(), &[0; 32], SystemTime::now).expect("a ledger");
+        assert!(ledger.append(&Event::HostStopped).is_err());
+    }
+}

@@ -1,0 +1,161 @@
+//! Where a call computes: its first milliseconds on the thread that serves, the rest on threads of lower priority.
+//!
+//! Measured (PERFORMANCE.md, "Neighbours"): with 32 spinning calls on the serving threads another call's p99 grows
+//! 3 to 250 times, by the yield interval; with the spinners on threads of their own at nice 10, 1.1 times. Moving every
+//! call would cost short calls the hand-over, so only what outlives its first quantum moves.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    runtime::{Handle, Runtime},
+    task::JoinHandle,
+};
+
+/// Computing time on the serving thread before a call moves: two yields' worth.
+const FIRST_QUANTUM: Duration = Duration::from_millis(2);
+/// Priority of the threads behind: the kernel gives a thread at 10 about a tenth of what one at 0 gets.
+const NICE: i32 = 10;
+
+/// The threads behind.
+#[derive(Debug)]
+pub(crate) struct Background {
+    runtime: Option<Runtime>,
+}
+
+impl Background {
+    /// As many threads as the machine has processors.
+    pub(crate) fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .thread_name("portcullis-bg")
+            .enable_all()
+            // Timers and I/O of waiting guests come before the next slice of a spinning one.
+            .event_interval(1)
+            .on_thread_start(|| {
+                // On Linux the priority is the thread's own; elsewhere it would be the whole process's.
+                #[cfg(target_os = "linux")]
+                if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                    tracing::warn!(%error, "long calls run at the priority of short ones");
+                }
+            })
+            .build()?;
+        Ok(Self { runtime: Some(runtime) })
+    }
+
+    /// Runs `call`: here for a start, then behind. Dropping the future this returns stops the call.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, tokio::task::JoinError> {
+        let first = FirstQuantum { call: Some(Box::pin(call)), used: Duration::ZERO };
+        match first.await {
+            Quantum::Done(value) => Ok(value),
+            Quantum::Outlived(call) => AbortOnDrop(self.handle().spawn(call)).await,
+        }
+    }
+
+    fn handle(&self) -> Handle {
+        self.runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        // Dropping a runtime waits for it, which an asynchronous context may not.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+enum Quantum<F: Future> {
+    Done(F::Output),
+    Outlived(Pin<Box<F>>),
+}
+
+struct FirstQuantum<F> {
+    call: Option<Pin<Box<F>>>,
+    used: Duration,
+}
+
+impl<F: Future> Future for FirstQuantum<F> {
+    type Output = Quantum<F>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        let began = Instant::now();
+        if let Poll::Ready(value) = call.as_mut().poll(context) {
+            return Poll::Ready(Quantum::Done(value));
+        }
+        self.used += began.elapsed();
+        if self.used < FIRST_QUANTUM {
+            return Poll::Pending;
+        }
+        match self.call.take() {
+            Some(call) => Poll::Ready(Quantum::Outlived(call)),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Stops the task behind when nobody waits for it any more.
+struct AbortOnDrop<T>(JoinHandle<T>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for AbortOnDrop<T> {
+    type Output = Result<T, tokio::task::JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_call_moves_and_a_dropped_one_stops() {
+        let background = Background::start().expect("threads");
+        let name = || std::thread::current().name().unwrap_or_default().to_owned();
+        let (here, there) = background
+            .run(async move {
+                let here = name();
+                let began = Instant::now();
+                while began.elapsed() < FIRST_QUANTUM * 2 {
+                    std::hint::spin_loop();
+                }
+                tokio::task::yield_now().await;
+                (here, name())
+            })
+            .await
+            .expect("an end");
+        assert_ne!(here, "portcullis-bg");
+        assert_eq!(there, "portcullis-bg");
+
+        let (stopped, dropped) = tokio::sync::oneshot::channel::<()>();
+        let spin = async move {
+            let _stopped = stopped;
+            loop {
+                let began = Instant::now();
+                while began.elapsed() < FIRST_QUANTUM {
+                    std::hint::spin_loop();
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(FIRST_QUANTUM * 10, background.run::<()>(spin)).await;
+        assert!(ended.is_err());
+        assert!(dropped.await.is_err(), "the spinning task is gone");
+    }
+}
