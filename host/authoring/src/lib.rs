@@ -1,1 +1,18 @@
 //! The drawing office: building plugins and watching their sources.
+//!
+//! It knows cargo and the layout of a plugin's folder; `serve` does without it. Nothing of a plugin runs here.
+
+mod build;
+mod cargo;
+mod descriptions;
+mod find;
+mod requests;
+mod sections;
+mod watch;
+
+pub use build::{BuildError, BuildOptions, Built, build, finish};
+pub use cargo::{CargoError, WASM_TARGET};
+pub use find::{FindError, Found, LeftOut, NotBuilt, PluginSource, find_plugins};
+pub use requests::{Requests, RequestsError};
+pub use sections::{DOCS, PACKAGE_DOCS, REQUESTS, SectionsError};
+pub use watch::{DEBOUNCE, Watch, WatchError, watch};

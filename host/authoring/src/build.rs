@@ -1,0 +1,186 @@
+//! From a plugin's folder to `dist/NAME.wasm`: cargo builds, the doc comments and the requests go in.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use portcullis_policy::PluginName;
+
+use crate::cargo::{self, CargoError};
+use crate::descriptions::{Descriptions, decode_component, describe};
+use crate::find::{self, NotBuilt};
+use crate::requests::{Requests, RequestsError};
+use crate::sections::{self, SectionsError};
+
+/// Where finished components lie, beneath the plugin's folder.
+const DIST: &str = "dist";
+/// The plugin's WIT package, as `wit-bindgen` expects it.
+const WIT: &str = "wit";
+
+/// How to build.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BuildOptions {
+    /// Leave out cargo's progress; errors and warnings of the compiler come all the same.
+    pub quiet: bool,
+}
+
+/// A plugin that was built.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// The name of its package.
+    pub name: PluginName,
+    /// `dist/NAME.wasm` in its folder.
+    pub component: PathBuf,
+    /// What is in that file.
+    pub bytes: Vec<u8>,
+    /// What its author should know, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// Why a plugin was not built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The folder holds no Rust plugin.
+    #[error("`{}` is {reason}", dir.display())]
+    NotBuilt {
+        /// The folder.
+        dir: PathBuf,
+        /// What it is.
+        reason: NotBuilt,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot {deed} `{}`", path.display())]
+    File {
+        /// `read` or `write`.
+        deed: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        source: io::Error,
+    },
+    /// Cargo made no component.
+    #[error(transparent)]
+    Cargo(#[from] CargoError),
+    /// `requests.toml` is at fault.
+    #[error(transparent)]
+    Requests(#[from] RequestsError),
+    /// What cargo made is no component.
+    #[error("`{}` is no component: {message}", path.display())]
+    NoComponent {
+        /// The file that cargo made.
+        path: PathBuf,
+        /// Why not.
+        message: String,
+    },
+    /// The sections cannot be added.
+    #[error("cannot add the descriptions to `{}`", path.display())]
+    Sections {
+        /// The file that cargo made.
+        path: PathBuf,
+        /// Why not.
+        source: SectionsError,
+    },
+}
+
+impl BuildError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotBuilt { reason, .. } => reason.hint(),
+            Self::Cargo(error) => error.hint(),
+            Self::Requests(error) => error.hint(),
+            Self::Sections {
+                source: SectionsError::TooLarge { .. },
+                ..
+            } => Some("shorten the doc comments of the WIT".into()),
+            Self::File { .. } | Self::NoComponent { .. } | Self::Sections { .. } => None,
+        }
+    }
+}
+
+/// Builds the Rust plugin in `dir` and writes its component to `dist/` there.
+///
+/// Blocks until the compiler is done, which takes seconds to minutes; its messages go to stderr as they come. The same
+/// sources give the same bytes. The file appears whole or not at all.
+///
+/// # Errors
+/// When the target `wasm32-wasip2` or the toolchain is missing, when the folder holds no plugin, the compiler refuses
+/// it, or `requests.toml` is wrong. Missing and unreadable descriptions are warnings.
+pub fn build(dir: &Path, options: BuildOptions) -> Result<Built, BuildError> {
+    let dir = dir.canonicalize().map_err(|source| file("read", dir, source))?;
+    // Before the compiler runs: what is wrong here is told at once.
+    let requests = Requests::read(&dir)?;
+    let made = cargo::run(&dir, options.quiet)?;
+    let name = find::name_of(&made.manifest)
+        .map_err(|source| file("read", &made.manifest, source))?
+        .map_err(|reason| BuildError::NotBuilt {
+            dir: dir.clone(),
+            reason,
+        })?;
+    let raw = fs::read(&made.file).map_err(|source| file("read", &made.file, source))?;
+    let (bytes, warnings) = assemble(&made.file, &raw, &dir.join(WIT), &requests)?;
+    let component = dir.join(DIST).join(format!("{name}.wasm"));
+    write_whole(&component, &bytes)?;
+    Ok(Built {
+        name,
+        component,
+        bytes,
+        warnings,
+    })
+}
+
+/// The component with the doc comments of the WIT package at `wit` (a folder with its `deps`, or a file) and with these
+/// requests, and the warnings. What `build` does once cargo is done, for components that others made.
+///
+/// # Errors
+/// When the bytes are no component, and when there is more text than the host reads.
+pub fn finish(component: &[u8], wit: &Path, requests: &Requests) -> Result<(Vec<u8>, Vec<String>), BuildError> {
+    assemble(Path::new("component"), component, wit, requests)
+}
+
+fn assemble(from: &Path, raw: &[u8], wit: &Path, requests: &Requests) -> Result<(Vec<u8>, Vec<String>), BuildError> {
+    let sections = |source| BuildError::Sections {
+        path: from.into(),
+        source,
+    };
+    // What an earlier run added is not part of the question.
+    let bare = sections::write(raw, &Descriptions::default(), &Requests::default()).map_err(sections)?;
+    let (mut descriptions, mut warnings) = describe(&bare, wit).map_err(|error| BuildError::NoComponent {
+        path: from.into(),
+        message: error.to_string(),
+    })?;
+    let mut bytes = sections::write(&bare, &descriptions, requests).map_err(sections)?;
+    if let Err(error) = decode_component(&bytes) {
+        // Better a tool without a description than a component that no tool can read.
+        warnings.push(format!(
+            "functions and types of the world have no descriptions: {error}"
+        ));
+        descriptions.root = Default::default();
+        bytes = sections::write(&bare, &descriptions, requests).map_err(sections)?;
+    }
+    Ok((bytes, warnings))
+}
+
+/// Writes beside the file and renames: a reader, and a host that is reloading, sees the old bytes or the new ones.
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
+    let write = |source| file("write", path, source);
+    let parent = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(parent).map_err(write)?;
+    let beside = path.with_extension(format!("wasm.{}.tmp", std::process::id()));
+    let written = fs::File::create(&beside)
+        .and_then(|mut to| to.write_all(bytes))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // The first error is the one to report.
+        let _ = fs::remove_file(&beside);
+    }
+    written.map_err(write)
+}
+
+fn file(deed: &'static str, path: &Path, source: io::Error) -> BuildError {
+    BuildError::File {
+        deed,
+        path: path.into(),
+        source,
+    }
+}
