@@ -184,3 +184,6 @@ fn file(deed: &'static str, path: &Path, source: io::Error) -> BuildError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,365 @@
+//! What goes into components, checked by what other tools read out of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use portcullis_artifacts as artifacts;
+use serde_json::{Value, json};
+use wasmparser::{Parser, Payload};
+use wit_component::{ComponentEncoder, DecodedWasm, StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{ManglingAndAbi, Resolve, WorldKey};
+
+use super::*;
+use crate::sections::{DOCS, PACKAGE_DOCS, REQUESTS};
+
+/// A component that has what this WIT says and does nothing, as it comes from rustc: without doc comments.
+fn component(wit: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let package = resolve.push_str("test.wit", wit).unwrap();
+    let world = resolve.select_world(&[package], Some("w")).unwrap();
+    let mut module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default()
+        .module(&module)
+        .unwrap()
+        .validate(true)
+        .encode()
+        .unwrap()
+}
+
+/// The WIT as a file, for as long as the folder lives.
+fn wit_file(wit: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("test.wit");
+    fs::write(&path, wit).unwrap();
+    (dir, path)
+}
+
+fn finish_with(component: &[u8], wit: &str) -> (Vec<u8>, Vec<String>) {
+    let (_dir, path) = wit_file(wit);
+    let done = finish(component, &path, &Requests::default()).unwrap();
+    assert!(wit_component::decode(&done.0).is_ok());
+    done
+}
+
+/// The sections of that name, of the component itself, without their first `skip` bytes.
+fn sections(bytes: &[u8], name: &str, skip: usize) -> Vec<Value> {
+    let mut found = Vec::new();
+    for payload in Parser::new(0).parse_all(bytes) {
+        if let Payload::CustomSection(section) = payload.unwrap()
+            && section.name() == name
+        {
+            found.push(serde_json::from_slice(&section.data()[skip..]).unwrap());
+        }
+    }
+    found
+}
+
+fn docs(bytes: &[u8]) -> Value {
+    let mut found = sections(bytes, DOCS, 1);
+    assert!(found.len() < 2);
+    found.pop().unwrap_or_default()
+}
+
+const INTERFACES: &str = r#"
+    package a:b@1.2.3;
+
+    /// Words.
+    interface words {
+        /// A word.
+        record word {
+            /// As it is written.
+            text: string,
+            count: u32,
+        }
+        /// Of no tool.
+        unrelated: func();
+    }
+
+    interface middle {
+        use words.{word};
+        /// Either.
+        variant either {
+            /// The one.
+            left(word),
+            right,
+        }
+    }
+
+    /// Tools.
+    interface tools {
+        use middle.{either};
+        /// Turns it.
+        ///
+        /// Twice.
+        turn: func(value: either) -> either;
+        silent: func();
+        /// A thing.
+        resource thing {
+            /// A method.
+            go: func();
+        }
+    }
+
+    world other {
+        export words;
+    }
+
+    world w {
+        export tools;
+        /// Written in the world.
+        export inner: interface {
+            /// Of its own.
+            go: func();
+        }
+    }
+"#;
+
+#[test]
+fn interfaces_are_described_by_full_id() {
+    let bare = component(INTERFACES);
+    assert_eq!(docs(&bare), Value::Null, "the encoder leaves doc comments out");
+    let (bytes, warnings) = finish_with(&bare, INTERFACES);
+    assert_eq!(
+        docs(&bytes),
+        json!({ "interfaces": {
+            "a:b/middle@1.2.3": {
+                "types": { "either": { "docs": "Either.", "items": { "left": "The one." } } },
+            },
+            "a:b/tools@1.2.3": {
+                "docs": "Tools.",
+                "funcs": { "turn": { "docs": "Turns it.\n\nTwice." } },
+                "types": { "thing": { "docs": "A thing." } },
+            },
+            "a:b/words@1.2.3": {
+                "docs": "Words.",
+                "types": { "word": { "docs": "A word.", "items": { "text": "As it is written." } } },
+            },
+            "inner": { "docs": "Written in the world.", "funcs": { "go": { "docs": "Of its own." } } },
+        } })
+    );
+    assert_eq!(sections(&bytes, PACKAGE_DOCS, 1), Vec::<Value>::new());
+    assert_eq!(
+        warnings,
+        ["a model sees only the name of a function without a doc comment: `a:b/tools@1.2.3#silent`"]
+    );
+}
+
+const WORLD: &str = r#"
+    package a:b;
+
+    world w {
+        /// A colour.
+        enum colour {
+            /// As blood.
+            red,
+            green,
+        }
+        /// Some.
+        flags some { a, b }
+        /// Paints it.
+        export paint: func(value: colour) -> some;
+        export silent: func();
+    }
+"#;
+
+#[test]
+fn the_world_is_described_as_every_decoder_expects() {
+    let (bytes, warnings) = finish_with(&component(WORLD), WORLD);
+    assert_eq!(
+        sections(&bytes, PACKAGE_DOCS, 1),
+        [json!({ "worlds": { "root": {
+            "func_exports": { "paint": { "docs": "Paints it." } },
+            "types": {
+                "colour": { "docs": "A colour.", "items": { "red": "As blood." } },
+                "some": { "docs": "Some." },
+            },
+        } } })]
+    );
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(&bytes).unwrap() else {
+        panic!("a component");
+    };
+    let paint = &resolve.worlds[world].exports[&WorldKey::Name("paint".into())];
+    let wit_parser::WorldItem::Function(paint) = paint else {
+        panic!("a function");
+    };
+    assert_eq!(paint.docs.contents.as_deref(), Some("Paints it."));
+    assert_eq!(docs(&bytes), Value::Null);
+    assert_eq!(
+        warnings,
+        ["a model sees only the name of a function without a doc comment: `silent`"]
+    );
+}
+
+#[test]
+fn a_second_time_changes_nothing() {
+    for wit in [INTERFACES, WORLD] {
+        let bare = component(wit);
+        let (once, _) = finish_with(&bare, wit);
+        let (twice, _) = finish_with(&once, wit);
+        let (again, _) = finish_with(&bare, wit);
+        assert!(once == twice && once == again);
+        assert!(once.starts_with(&bare), "what rustc made stays as it is");
+        // What is gone from the WIT goes from the component.
+        let silent: Vec<&str> = wit.lines().filter(|line| !line.contains("///")).collect();
+        let (without, _) = finish_with(&once, &silent.join("\n"));
+        assert!(without == bare);
+    }
+}
+
+#[test]
+fn wit_that_does_not_fit_is_a_warning() {
+    let bare = component(WORLD);
+    // Names that the component does not have, types of other shapes, and worlds that are not its own.
+    for (wit, expected) in [
+        (
+            WORLD
+                .replace("green", "/// Fresh.\n blue")
+                .replace("red", "/// x\n violet"),
+            None,
+        ),
+        (WORLD.replace("enum colour", "flags colour"), None),
+        (WORLD.replace("paint", "draw"), Some("a model sees only the name")),
+        (
+            "package c:d; world x { /// Y.\n export y: func(); }".into(),
+            Some("a model sees only the name"),
+        ),
+        ("package c:d; interface only {}".into(), None),
+        (
+            "nonsense".into(),
+            Some("the tools have no descriptions, since the WIT cannot be read: "),
+        ),
+    ] {
+        let (bytes, warnings) = finish_with(&bare, &wit);
+        assert!(
+            !sections(&bytes, PACKAGE_DOCS, 1)
+                .iter()
+                .any(|docs| docs.to_string().contains("violet")),
+            "{wit}"
+        );
+        if let Some(expected) = expected {
+            assert!(
+                warnings.iter().any(|warning| warning.starts_with(expected)),
+                "{wit}: {warnings:?}"
+            );
+        }
+    }
+    let (bytes, warnings) = finish(&bare, Path::new("/no/wit"), &Requests::default()).unwrap();
+    assert!(bytes == bare);
+    assert_eq!(warnings, ["the tools have no descriptions: there is no `/no/wit`"]);
+    let (_, warnings) = finish_with(&component(INTERFACES), WORLD);
+    assert!(
+        warnings.contains(&"the tools of `a:b/tools@1.2.3` have no descriptions: the WIT has no such interface".into()),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn too_much_text_is_told() {
+    let long = WORLD.replace("Paints it.", &"x".repeat(5000));
+    let (_, warnings) = finish_with(&component(WORLD), &long);
+    assert_eq!(
+        warnings[0],
+        "the doc comment of `paint` has 5000 bytes, and the host refuses more than 4096"
+    );
+    let (_dir, path) = wit_file(&WORLD.replace("Paints it.", &"x".repeat(1 << 20)));
+    let error = finish(&component(WORLD), &path, &Requests::default()).unwrap_err();
+    assert!(
+        matches!(
+            &error,
+            BuildError::Sections {
+                source: SectionsError::TooLarge { name: PACKAGE_DOCS, .. },
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn what_is_no_component_is_refused() {
+    for (bytes, expected) in [
+        (b"\0asm\x01\0\0\0".as_slice(), "a core module"),
+        (b"", "not a component"),
+        (b"#!/bin/sh", "not a component"),
+    ] {
+        let error = finish(bytes, Path::new("/no/wit"), &Requests::default()).unwrap_err();
+        let BuildError::Sections { source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert!(source.to_string().starts_with(expected), "{source}");
+    }
+}
+
+#[test]
+fn every_guest_decodes_with_its_sections() {
+    let requests = toml::from_str("[[env]]\nname = \"UNITS\"\nreason = \"metric or imperial\"\n").unwrap();
+    for (name, path) in artifacts::GUESTS {
+        let bare = fs::read(path).unwrap();
+        let (bytes, _) = finish(&bare, Path::new(artifacts::TYPES_WIT), &requests).unwrap();
+        assert!(wit_component::decode(&bytes).is_ok(), "{name}");
+        assert_eq!(
+            sections(&bytes, REQUESTS, 0),
+            [json!({ "env": [{ "name": "UNITS", "reason": "metric or imperial" }] })],
+            "{name}"
+        );
+        let described = docs(&bytes)["interfaces"]["test:types/types"].clone();
+        assert_eq!(*name == "types", described.is_object(), "{name}");
+        if *name == "types" {
+            assert_eq!(described["funcs"]["id-bool"]["docs"], "Truth.");
+            assert_eq!(described["types"]["permissions"]["items"]["read"], "Look.");
+        }
+    }
+}
+
+/// The whole of it, on the tutorial: a copy, so that the repository's folder stays clean.
+#[test]
+fn hello_builds_twice_to_the_same_bytes() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("hello");
+    let hello = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/hello");
+    for file in ["Cargo.toml", "Cargo.lock", "src/lib.rs", "wit/hello.wit"] {
+        fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
+        fs::copy(hello.join(file), dir.join(file)).unwrap();
+    }
+    let quiet = BuildOptions { quiet: true };
+
+    let first = build(&dir, quiet).unwrap();
+    assert_eq!(first.name.as_str(), "hello");
+    assert_eq!(first.component, dir.canonicalize().unwrap().join("dist/hello.wasm"));
+    assert_eq!(fs::read(&first.component).unwrap(), first.bytes);
+    assert!(wit_component::decode(&first.bytes).is_ok());
+    assert_eq!(first.warnings, Vec::<String>::new());
+    assert!(docs(&first.bytes)["interfaces"]["example:hello/greetings@0.1.0"]["funcs"]["greet"]["docs"].is_string());
+
+    let second = build(&dir, quiet).unwrap();
+    assert!(first.bytes == second.bytes);
+    assert_eq!(
+        fs::read_dir(dir.join("dist")).unwrap().count(),
+        1,
+        "nothing is left beside it"
+    );
+
+    fs::write(dir.join("requests.toml"), "[[env]]\nname = \"A\"\n").unwrap();
+    let error = build(&dir, quiet).unwrap_err();
+    assert!(matches!(error, BuildError::Requests(_)), "{error}");
+    fs::remove_file(dir.join("requests.toml")).unwrap();
+
+    fs::write(dir.join("src/lib.rs"), "compile_error!(\"as it should\");").unwrap();
+    let error = build(&dir, quiet).unwrap_err();
+    assert!(
+        matches!(error, BuildError::Cargo(CargoError::Refused { .. })),
+        "{error}"
+    );
+
+    let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
+    fs::write(dir.join("Cargo.toml"), manifest.replace("cdylib", "rlib")).unwrap();
+    fs::write(dir.join("src/lib.rs"), "").unwrap();
+    let error = build(&dir, quiet).unwrap_err();
+    assert!(
+        matches!(error, BuildError::Cargo(CargoError::NoComponent { .. })),
+        "{error}"
+    );
+    assert_eq!(fs::read(&first.component).unwrap(), first.bytes, "what was built stays");
+}
