@@ -123,6 +123,11 @@ pub(crate) fn run(dir: &Path, quiet: bool) -> Result<Artefact, CargoError> {
     }
 }
 
+/// Whether plugins can be built here: the target for them is installed.
+pub fn has_wasm_target() -> bool {
+    require_target(Path::new(".")).is_ok()
+}
+
 /// The library directory exists for each target that is installed, by rustup or by a distribution's package.
 fn require_target(dir: &Path) -> Result<(), CargoError> {
     // In the plugin's folder, since its `rust-toolchain.toml` chooses the toolchain.

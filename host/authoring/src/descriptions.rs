@@ -96,9 +96,11 @@ pub(crate) fn describe(component: &[u8], wit: &Path) -> Result<(Descriptions, Ve
         let warning = format!("the tools have no descriptions: there is no `{}`", wit.display());
         return Ok((Descriptions::default(), vec![warning]));
     }
-    let mut source = Resolve::default();
-    // What a feature gate hides from other tools may be exported all the same.
-    source.all_features = true;
+    let mut source = Resolve {
+        // What a feature gate hides from other tools may be exported all the same.
+        all_features: true,
+        ..Resolve::default()
+    };
     let package = match source.push_path(wit) {
         Ok((package, _)) => package,
         Err(error) => {

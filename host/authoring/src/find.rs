@@ -141,16 +141,14 @@ pub fn find_plugins(dirs: &[PathBuf]) -> Result<Found, FindError> {
         if !looks_like_plugin(&dir).map_err(read)? {
             candidates = subfolders(&dir).map_err(read)?;
         }
-        let before = by_dir.len();
-        let mut known = false;
+        let mut any = false;
         for candidate in candidates {
-            if by_dir.contains_key(&candidate) {
-                known = true;
-            } else if let Some(found) = examine(&candidate).map_err(read)? {
+            if let Some(found) = examine(&candidate).map_err(read)? {
+                any = true;
                 by_dir.insert(candidate, found);
             }
         }
-        if by_dir.len() == before && !known {
+        if !any {
             return Err(FindError::Nothing { dir });
         }
     }

@@ -2,6 +2,18 @@
 //!
 //! It knows cargo and the layout of a plugin's folder; `serve` does without it. Nothing of a plugin runs here.
 
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        reason = "a test that fails may panic"
+    )
+)]
+
 mod build;
 mod cargo;
 mod descriptions;
@@ -11,7 +23,7 @@ mod sections;
 mod watch;
 
 pub use build::{BuildError, BuildOptions, Built, build, finish};
-pub use cargo::{CargoError, WASM_TARGET};
+pub use cargo::{CargoError, WASM_TARGET, has_wasm_target};
 pub use find::{FindError, Found, LeftOut, NotBuilt, PluginSource, find_plugins};
 pub use requests::{Requests, RequestsError};
 pub use sections::{DOCS, PACKAGE_DOCS, REQUESTS, SectionsError};
