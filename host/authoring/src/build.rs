@@ -108,15 +108,19 @@ impl BuildError {
 /// it, or `requests.toml` is wrong. Missing and unreadable descriptions are warnings.
 pub fn build(dir: &Path, options: BuildOptions) -> Result<Built, BuildError> {
     let dir = dir.canonicalize().map_err(|source| file("read", dir, source))?;
+    let not_built = |reason| BuildError::NotBuilt {
+        dir: dir.clone(),
+        reason,
+    };
     // Before the compiler runs: what is wrong here is told at once.
+    find::can_build(&dir)
+        .map_err(|source| file("read", &dir, source))?
+        .map_err(not_built)?;
     let requests = Requests::read(&dir)?;
     let made = cargo::run(&dir, options.quiet)?;
     let name = find::name_of(&made.manifest)
         .map_err(|source| file("read", &made.manifest, source))?
-        .map_err(|reason| BuildError::NotBuilt {
-            dir: dir.clone(),
-            reason,
-        })?;
+        .map_err(not_built)?;
     let raw = fs::read(&made.file).map_err(|source| file("read", &made.file, source))?;
     let (bytes, warnings) = assemble(&made.file, &raw, &dir.join(WIT), &requests)?;
     let component = dir.join(DIST).join(format!("{name}.wasm"));

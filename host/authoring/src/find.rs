@@ -32,6 +32,8 @@ pub struct LeftOut {
 /// Why a folder is not built.
 #[derive(Debug)]
 pub enum NotBuilt {
+    /// It has nothing of a plugin.
+    NoManifest,
     /// It has a `package.json`.
     JavaScript,
     /// It has a `pyproject.toml` or Python files.
@@ -47,6 +49,7 @@ pub enum NotBuilt {
 impl fmt::Display for NotBuilt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NoManifest => f.write_str("not built: it has no `Cargo.toml`"),
             Self::JavaScript => f.write_str("not built: JavaScript plugins come later"),
             Self::Python => f.write_str("not built: Python plugins come later"),
             Self::NoCdylib => f.write_str("not built: its `Cargo.toml` has no library of the crate type `cdylib`"),
@@ -61,7 +64,7 @@ impl NotBuilt {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoCdylib => Some(CDYLIB_HINT.into()),
-            Self::JavaScript | Self::Python | Self::Manifest(_) | Self::Name(_) => None,
+            Self::NoManifest | Self::JavaScript | Self::Python | Self::Manifest(_) | Self::Name(_) => None,
         }
     }
 }
@@ -207,10 +210,16 @@ fn subfolders(dir: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
+/// Whether cargo can be asked to build this folder, which may be a workspace with a plugin in it.
+pub(crate) fn can_build(dir: &Path) -> io::Result<Result<(), NotBuilt>> {
+    Ok(match examine(dir)? {
+        None => Err(NotBuilt::NoManifest),
+        Some(Err(NotBuilt::NoCdylib)) if is_workspace_root(dir) => Ok(()),
+        Some(found) => found.map(drop),
+    })
+}
+
 /// The name of the plugin that this manifest is of.
-///
-/// # Errors
-/// When the manifest is of no plugin.
 pub(crate) fn name_of(manifest: &Path) -> io::Result<Result<PluginName, NotBuilt>> {
     Ok(read_manifest(&fs::read_to_string(manifest)?))
 }

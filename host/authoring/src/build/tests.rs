@@ -358,8 +358,77 @@ fn hello_builds_twice_to_the_same_bytes() {
     fs::write(dir.join("src/lib.rs"), "").unwrap();
     let error = build(&dir, quiet).unwrap_err();
     assert!(
-        matches!(error, BuildError::Cargo(CargoError::NoComponent { .. })),
+        matches!(
+            &error,
+            BuildError::NotBuilt {
+                reason: NotBuilt::NoCdylib,
+                ..
+            }
+        ),
         "{error}"
     );
+    assert_eq!(
+        error.hint().as_deref(),
+        Some("write in its `Cargo.toml`:\n[lib]\ncrate-type = [\"cdylib\"]")
+    );
     assert_eq!(fs::read(&first.component).unwrap(), first.bytes, "what was built stays");
+}
+
+#[test]
+fn a_workspace_with_one_plugin_is_built_and_one_with_two_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let manifest =
+        |name| format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n[lib]\ncrate-type = [\"cdylib\"]\n");
+    for name in ["a-one", "b-two"] {
+        fs::create_dir_all(root.path().join(name).join("src")).unwrap();
+        fs::write(root.path().join(name).join("Cargo.toml"), manifest(name)).unwrap();
+        fs::write(root.path().join(name).join("src/lib.rs"), "").unwrap();
+    }
+    let quiet = BuildOptions { quiet: true };
+    fs::write(
+        root.path().join("Cargo.toml"),
+        "[workspace]\nresolver = \"3\"\nmembers = [\"a-one\"]\n",
+    )
+    .unwrap();
+    let built = build(root.path(), quiet).unwrap();
+    assert!(
+        built.component.ends_with("dist/a-one.wasm"),
+        "{}",
+        built.component.display()
+    );
+
+    fs::write(
+        root.path().join("Cargo.toml"),
+        "[workspace]\nresolver = \"3\"\nmembers = [\"*-*\"]\n",
+    )
+    .unwrap();
+    let error = build(root.path(), quiet).unwrap_err();
+    let BuildError::Cargo(CargoError::Several { names, .. }) = &error else {
+        panic!("{error}");
+    };
+    assert_eq!(names, &["a_one", "b_two"]);
+}
+
+#[test]
+fn a_folder_without_a_plugin_is_told_from_one_that_does_not_build() {
+    let root = tempfile::tempdir().unwrap();
+    let quiet = BuildOptions { quiet: true };
+    let error = build(root.path(), quiet).unwrap_err().to_string();
+    assert!(error.ends_with("is not built: it has no `Cargo.toml`"), "{error}");
+    fs::write(root.path().join("package.json"), "{}").unwrap();
+    let error = build(root.path(), quiet).unwrap_err().to_string();
+    assert!(
+        error.ends_with("is not built: JavaScript plugins come later"),
+        "{error}"
+    );
+    let error = build(&root.path().join("none"), quiet).unwrap_err();
+    assert!(matches!(error, BuildError::File { deed: "read", .. }), "{error}");
+}
+
+#[test]
+fn a_missing_target_is_answered_with_the_command() {
+    assert_eq!(
+        BuildError::from(CargoError::MissingTarget).hint().as_deref(),
+        Some("rustup target add wasm32-wasip2")
+    );
 }
