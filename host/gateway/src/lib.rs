@@ -1,1 +1,20 @@
 //! Reception: the doors, the one pipeline of a call, the one reply table.
+//!
+//! The only room that knows MCP and HTTP. It never sees a type of wasmtime's, and decides nothing: [`pipeline`] asks
+//! the statute book and carries the proof.
+
+#![forbid(unsafe_code)]
+
+mod handler;
+mod http;
+mod pipeline;
+mod reply;
+mod sessions;
+mod stdio;
+mod subscribers;
+mod tools;
+
+pub use handler::ServerName;
+pub use http::{HttpDoor, HttpError};
+pub use pipeline::{Ended, Gateway, Incoming};
+pub use stdio::{StdioError, serve_stdio};

@@ -22,7 +22,7 @@ use crate::{
     native,
     runtime::{Component, PrepareError, Runtime},
     sandbox::{CallLog, LogLine, Sandbox},
-    wit::{self, GuestError},
+    wit::{self, EncodeError, GuestError},
 };
 
 /// A component, compiled, linked and checked: each call of it starts from here.
@@ -242,10 +242,11 @@ impl Running {
                 Err(error) => Err(CallError::classify(&error, store.data(), limits.fuel, limits.output)),
                 Ok(()) => {
                     let types = &self.loaded.description.types;
-                    match wit::encode_result(types, described, &results, limits.output) {
+                    match wit::encode_result(types, described, &mut results, limits.output) {
                         Ok(Ok(object)) => Ok(Reply::Structured(object)),
                         Ok(Err(error)) => Ok(Reply::ToolError(error)),
-                        Err(_) => Err(CallError::OutputTooLarge { limit: limits.output }),
+                        Err(EncodeError::OutputTooLarge { limit }) => Err(CallError::OutputTooLarge { limit }),
+                        Err(error @ EncodeError::Mismatch { .. }) => Err(CallError::Host(error.to_string())),
                     }
                 }
             };

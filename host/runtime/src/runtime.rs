@@ -14,16 +14,13 @@ use wasmtime::{Engine, component::Linker};
 
 use crate::{
     cache::{Cache, Kind, Verified},
-    component::{Description, MAPPING_VERSION},
+    component::{Description, MAPPING_VERSION, MAX_COMPONENT},
     engine,
     quantum::Background,
     sandbox::{self, Sandbox},
     state::{StateDir, StateError},
     worker::{Job, Worker, WorkerCommand, WorkerError},
 };
-
-/// Largest component that is read: ten times what language runtimes make today.
-pub const MAX_COMPONENT: u64 = 256 << 20;
 
 /// A component's bytes, read once. What is hashed is what is decoded, compiled and run.
 #[derive(Clone, Debug)]
@@ -53,8 +50,8 @@ impl Component {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let mut bytes = Vec::new();
-        file.take(MAX_COMPONENT + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > MAX_COMPONENT {
+        file.take(MAX_COMPONENT as u64 + 1).read_to_end(&mut bytes)?;
+        if bytes.len() > MAX_COMPONENT {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 256 MiB"));
         }
         Ok(Self::new(bytes))

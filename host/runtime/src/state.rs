@@ -107,7 +107,10 @@ impl StateDir {
 }
 
 pub(crate) fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
-    Hmac::new(key.into())
+    // HMAC pads a shorter key with zeros to a block of the hash (RFC 2104, section 2).
+    let mut block = [0; 64];
+    block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+    Hmac::new(&block.into())
 }
 
 /// Reads the key, or makes one. Of two processes that make one at the same time, both end with the same.

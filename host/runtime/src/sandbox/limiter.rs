@@ -13,7 +13,7 @@ const REFUSALS: u32 = 16;
 
 /// What a call used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exhausted {
+pub(crate) enum Exhausted {
     /// Bytes of linear memory; the limit.
     Memory(u64),
     /// Elements of tables; the limit.

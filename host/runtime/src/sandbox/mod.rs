@@ -85,7 +85,7 @@ impl Sandbox {
 /// # Errors
 /// When two definitions clash, which no input can cause.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandbox>> {
-    let mut linker = Linker::new(engine);
+    let mut linker: Linker<Sandbox> = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     bindings::portcullis::host::call::add_to_linker::<_, HasSelf<capability::call::Ctx>>(&mut linker, |sandbox| {

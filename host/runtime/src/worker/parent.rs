@@ -78,7 +78,9 @@ impl Worker {
         let (mut answer, mut complaint) = (Vec::new(), Vec::new());
         let (mut stdout, mut stderr) = (stdout.take(job.max_answer() + 2), stderr.take(MAX_STDERR));
         let talk = async {
-            tokio::join!(feed, stdout.read_to_end(&mut answer), stderr.read_to_end(&mut complaint));
+            let (read, heard) = (stdout.read_to_end(&mut answer), stderr.read_to_end(&mut complaint));
+            let ((), read, heard) = tokio::join!(feed, read, heard);
+            read.and(heard)?;
             // Ends a child that would write on past the bounds; one that is done has closed its pipes.
             drop((stdout, stderr));
             child.wait().await

@@ -1,0 +1,123 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use portcullis_runtime::worker::{self, Job, WorkerLimits};
+
+/// Runs WebAssembly components as MCP tools, each call in a fresh sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "portcullis", version, max_term_width = 100)]
+pub(crate) struct Args {
+    /// The configuration
+    #[arg(long, global = true, value_name = "FILE", default_value = "portcullis.toml")]
+    pub(crate) config: PathBuf,
+    /// Print data as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the configured plugins to MCP clients
+    Serve {
+        /// Serve one client on standard input and output
+        #[arg(long, conflicts_with = "http")]
+        stdio: bool,
+        /// Serve on this address [default: `server.http` of the configuration]
+        #[arg(long, value_name = "ADDR")]
+        http: Option<SocketAddr>,
+        /// Stop at once when a plugin cannot be served
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Build the plugins in these folders, serve them on this machine, and rebuild on change
+    Dev {
+        /// Folders of plugins, or of such folders
+        #[arg(required = true, value_name = "DIR")]
+        dirs: Vec<PathBuf>,
+        /// Serve on this address
+        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+        http: SocketAddr,
+    },
+    /// Build the plugin in this folder into `dist/`
+    Build {
+        /// The plugin's folder
+        #[arg(value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Show what a component says of itself; runs and compiles nothing
+    Inspect {
+        /// A plugin of the configuration, or a component's file
+        #[arg(value_name = "NAME|PATH")]
+        what: String,
+    },
+    /// List the plugins and the state of each
+    List,
+    /// Call a tool as a client would
+    Call {
+        /// The tool
+        tool: String,
+        /// Its arguments as a JSON object; `-` reads them from standard input
+        #[arg(value_name = "JSON", default_value = "{}")]
+        arguments: String,
+        /// Show what the tool printed
+        #[arg(long)]
+        log: bool,
+        /// Take the plugins from these folders, as `dev` does
+        #[arg(long, value_name = "DIR")]
+        dev: Vec<PathBuf>,
+    },
+    /// Check the configuration and the components that it names
+    Check {
+        /// Print the JSON Schema of the configuration instead
+        #[arg(long)]
+        schema: bool,
+    },
+    /// Check this machine, the state directory and the plugins
+    Doctor,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    #[command(hide = true)]
+    Worker(Worker),
+}
+
+impl Command {
+    /// What is logged where `PORTCULLIS_LOG` says nothing.
+    pub(crate) fn default_log(&self) -> &'static str {
+        match self {
+            Self::Serve { .. } | Self::Dev { .. } => "info",
+            Self::Build { .. }
+            | Self::Inspect { .. }
+            | Self::List
+            | Self::Call { .. }
+            | Self::Check { .. }
+            | Self::Doctor
+            | Self::Completions { .. }
+            | Self::Worker(_) => "error",
+        }
+    }
+}
+
+/// The child process that decodes or compiles; started by the host, never by a person.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Worker {
+    #[arg(value_parser = ["describe", "compile"])]
+    job: String,
+    /// Seconds of processor time.
+    cpu: u64,
+    /// Bytes of address space.
+    memory: u64,
+}
+
+impl Worker {
+    pub(crate) fn run(&self) -> ExitCode {
+        let job = if self.job == Job::Compile.as_str() { Job::Compile } else { Job::Describe };
+        worker::main(job, WorkerLimits { cpu: Duration::from_secs(self.cpu), memory: self.memory })
+    }
+}

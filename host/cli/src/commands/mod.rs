@@ -1,0 +1,71 @@
+//! One file a command, and the way to them.
+
+mod build;
+mod call;
+mod check;
+mod dev;
+mod doctor;
+mod inspect;
+mod list;
+mod serve;
+
+use std::{io, process::ExitCode};
+
+use clap::CommandFactory;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::{Args, Command},
+    config::Config,
+    render,
+};
+
+/// Runs the command; an error is told by its caller.
+pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let Args { config, json, command } = args;
+    match command {
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Args::command(), "portcullis", &mut io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Check { schema: true } => render::json(&Config::schema()).map(|()| ExitCode::SUCCESS),
+        Command::Build { dir } => build::run(&dir, json),
+        command => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+            // In a task, since only tasks may say that they block.
+            tokio::spawn(asynchronous(config, json, command)).await?
+        }),
+    }
+}
+
+async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) -> anyhow::Result<ExitCode> {
+    let read = || Config::read(&config);
+    match command {
+        Command::Serve { stdio, http, strict } => serve::run(read()?, stdio, http, strict).await,
+        Command::Dev { dirs, http } => dev::run(dirs, http).await,
+        Command::Inspect { what } => inspect::run(&config, &what, json).await,
+        Command::List => list::run(read()?, json).await,
+        Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
+        Command::Check { .. } => check::run(&config, read()?, json).await,
+        Command::Doctor => doctor::run(&config, json).await,
+        Command::Build { .. } | Command::Completions { .. } | Command::Worker(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Fires at the first interrupt or end signal. The second ends the process at once.
+pub(crate) fn shutdown() -> anyhow::Result<CancellationToken> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let token = CancellationToken::new();
+    let told = token.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+            if first {
+                told.cancel();
+            } else {
+                std::process::exit(2);
+            }
+        }
+    });
+    Ok(token)
+}

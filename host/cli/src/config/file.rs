@@ -1,0 +1,108 @@
+//! The file as it is written: every struct denies what it does not know.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use portcullis_policy::PluginName;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::config::units::{Bytes, Fuel, Time};
+
+/// The configuration of Portcullis, `portcullis.toml`. Relative paths are relative to the file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct File {
+    /// Where the host keeps its key, its audit log and its caches; made with mode 0700. Example: `state-dir = ".portcullis"`
+    #[serde(default = "state_dir")]
+    pub(crate) state_dir: PathBuf,
+    /// How the host serves.
+    #[serde(default)]
+    pub(crate) server: Server,
+    /// What each call may use, where its plugin and its tool say nothing else.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// The plugins, by name: `[plugins.NAME]`. A name has letters, digits, `-` and `_`.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Plugin>")]
+    pub(crate) plugins: BTreeMap<PluginName, Plugin>,
+}
+
+/// How the host serves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Server {
+    /// What the host calls itself to clients. Example: `name = "portcullis"`
+    pub(crate) name: String,
+    /// Where `serve` listens; an address of this machine alone. Example: `http = "127.0.0.1:8080"`
+    #[schemars(with = "String")]
+    pub(crate) http: SocketAddr,
+    /// Calls that compute at one time, from 1 to 1000; the pool of sandboxes is sized by it. Example: `max-concurrent-calls = 64`
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) max_concurrent_calls: u32,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            name: "portcullis".into(),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_concurrent_calls: 64,
+        }
+    }
+}
+
+/// What a call may use. Each limit is named in the error that it causes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Limits {
+    /// Wall time from the request to the reply, waiting included; at most a day. Default 15 s. Example: `deadline = "15s"`
+    pub(crate) deadline: Option<Time>,
+    /// Units of computing, about one an instruction, or `"off"`. Default 50e9, about 4 s. Example: `fuel = 50_000_000_000`
+    pub(crate) fuel: Option<Fuel>,
+    /// Linear memory of a call, summed; from 64KiB to 4GiB. Default 64 MiB. Example: `memory = "64MiB"`
+    pub(crate) memory: Option<Bytes>,
+    /// The result as JSON; at most 64MiB. Default 1 MiB. Example: `output = "1MiB"`
+    pub(crate) output: Option<Bytes>,
+    /// Calls of one plugin that compute at one time, from 1 to 1000. Default 16. Example: `concurrency = 16`
+    #[schemars(range(min = 1, max = 1000))]
+    pub(crate) concurrency: Option<u32>,
+}
+
+/// One plugin.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Plugin {
+    /// The component's file. Example: `source = "hello/dist/hello.wasm"`
+    pub(crate) source: PathBuf,
+    /// What the names of its tools begin with. Default: the plugin's name and `_`. Example: `prefix = ""`
+    pub(crate) prefix: Option<String>,
+    /// The functions that are tools, by WIT name. Default: every exported function that can be one. Example: `tools = ["greet"]`
+    pub(crate) tools: Option<Vec<String>>,
+    /// Whether it is served. Default true. Example: `enabled = false`
+    #[serde(default = "yes")]
+    pub(crate) enabled: bool,
+    /// What its calls may use.
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    /// Settings for single functions: `[plugins.NAME.tool.FUNCTION]`, by WIT name.
+    #[serde(default)]
+    pub(crate) tool: BTreeMap<String, Tool>,
+}
+
+/// The settings of one function.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Tool {
+    /// What its calls may use. Its calls count towards the `concurrency` of its plugin; it has none of its own.
+    pub(crate) limits: Limits,
+    /// A description, used where the component has none. Example: `description = "Greets somebody by name."`
+    pub(crate) description: Option<String>,
+}
+
+fn state_dir() -> PathBuf {
+    ".portcullis".into()
+}
+
+fn yes() -> bool {
+    true
+}

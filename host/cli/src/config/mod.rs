@@ -1,0 +1,71 @@
+//! `portcullis.toml`: what the operator writes. Read here and nowhere else.
+
+mod file;
+mod resolve;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+use portcullis_catalogue::PluginSpec;
+
+use crate::render::Fault;
+
+/// The configuration, checked, with nothing left to fill in.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config {
+    /// The state directory.
+    pub(crate) state_dir: PathBuf,
+    /// What the host calls itself to clients.
+    pub(crate) server_name: String,
+    /// Where `serve` listens without an argument.
+    pub(crate) http: std::net::SocketAddr,
+    /// Calls that compute at one time.
+    pub(crate) max_concurrent_calls: u32,
+    /// The plugins, by name.
+    pub(crate) plugins: Vec<PluginSpec>,
+}
+
+impl Config {
+    /// Reads the file at `path`. Relative paths in it are relative to its folder.
+    ///
+    /// # Errors
+    /// A fault that names the file, the line or key, and the mend.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            let hint = (error.kind() == std::io::ErrorKind::NotFound)
+                .then(|| "name another file with `--config FILE`, or try `portcullis dev DIR` without one".to_owned());
+            Fault::new(format!("Could not read the configuration `{shown}`\n  cause: {error}"), hint)
+        })?;
+        let file: file::File = toml::from_str(&text).map_err(|error| {
+            let message = error.message().to_owned();
+            let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
+            Fault::new(format!("The configuration `{shown}` is not valid\n  {place}{message}"), nearest(&message))
+        })?;
+        // A bare file name has an empty parent, which is the current folder.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        resolve::resolve(file, folder)
+            .map_err(|wrong| Fault::new(format!("The configuration `{shown}` is not valid\n  {}", wrong.message), Some(wrong.hint)))
+    }
+
+    /// The JSON Schema of the file.
+    pub(crate) fn schema() -> schemars::Schema {
+        schemars::schema_for!(file::File)
+    }
+}
+
+/// `line 3, column 7: `.
+fn place(text: &str, offset: usize) -> String {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    format!("line {line}, column {column}: ")
+}
+
+/// For "unknown field `x`, expected one of `a`, `b`": which one was most likely meant.
+fn nearest(message: &str) -> Option<String> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().filter(|_| message.starts_with("unknown"))?;
+    let best = quoted.max_by(|a, b| strsim::jaro(unknown, a).total_cmp(&strsim::jaro(unknown, b)))?;
+    (strsim::jaro(unknown, best) > 0.7).then(|| format!("write `{best}`"))
+}

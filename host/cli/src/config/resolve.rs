@@ -1,0 +1,93 @@
+//! From what is written to what holds: defaults filled in, paths made absolute, bounds checked.
+
+use std::{collections::BTreeMap, path::Path};
+
+use portcullis_catalogue::{PluginSpec, ToolSpec};
+use portcullis_policy::{Limits, LimitsOverride, PluginName, ToolName, snake_case};
+
+use crate::config::{Config, file};
+
+/// What is wrong, by its key, and the mend.
+pub(super) struct Wrong {
+    pub(super) message: String,
+    pub(super) hint: String,
+}
+
+fn wrong<T>(message: String, hint: impl Into<String>) -> Result<T, Wrong> {
+    Err(Wrong { message, hint: hint.into() })
+}
+
+pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> {
+    let calls = file.server.max_concurrent_calls;
+    if !(1..=1000).contains(&calls) {
+        return wrong(format!("`server.max-concurrent-calls` must be from 1 to 1000: {calls}"), "max-concurrent-calls = 64");
+    }
+    if file.server.name.is_empty() || file.server.name.len() > 100 || file.server.name.chars().any(char::is_control) {
+        return wrong("`server.name` must have from 1 to 100 bytes of plain text".into(), "name = \"portcullis\"");
+    }
+    let defaults = limits(&Limits::default(), &file.limits, "limits")?;
+    let plugins = file.plugins.into_iter().map(|(name, written)| plugin(name, written, &defaults, folder));
+    let state_dir = folder.join(file.state_dir);
+    Ok(Config {
+        state_dir,
+        server_name: file.server.name,
+        http: file.server.http,
+        max_concurrent_calls: calls,
+        plugins: plugins.collect::<Result<_, _>>()?,
+    })
+}
+
+fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &Path) -> Result<PluginSpec, Wrong> {
+    let key = format!("plugins.{name}");
+    let prefix = written.prefix.unwrap_or_else(|| format!("{}_", snake_case(name.as_str())));
+    // A prefix is part of a name, so it holds what a name may hold.
+    if let Err(error) = ToolName::new(format!("{prefix}x")) {
+        return wrong(format!("`{key}.prefix`: {error}"), format!("prefix = \"{}_\"", snake_case(name.as_str())));
+    }
+    if written.source.as_os_str().is_empty() {
+        return wrong(format!("`{key}.source` is empty"), format!("source = \"{name}/dist/{name}.wasm\""));
+    }
+    let own = limits(defaults, &written.limits, &format!("{key}.limits"))?;
+    let mut settings = BTreeMap::new();
+    for (function, tool) in written.tool {
+        let key = format!("{key}.tool.{function}");
+        if tool.limits.concurrency.is_some() {
+            return wrong(
+                format!("`{key}.limits.concurrency`: a tool's calls count towards its plugin's"),
+                format!("in `[plugins.{name}.limits]`: concurrency = …"),
+            );
+        }
+        let limits = limits(&own, &tool.limits, &format!("{key}.limits"))?;
+        settings.insert(function, ToolSpec { limits, description: tool.description });
+    }
+    Ok(PluginSpec {
+        source: folder.join(written.source),
+        prefix,
+        tools: written.tools,
+        enabled: written.enabled,
+        limits: own,
+        settings,
+        name,
+    })
+}
+
+fn limits(before: &Limits, written: &file::Limits, key: &str) -> Result<Limits, Wrong> {
+    let over = LimitsOverride {
+        deadline: written.deadline.map(|time| time.0),
+        fuel: written.fuel.map(|fuel| fuel.0),
+        memory: written.memory.map(|bytes| bytes.0),
+        output: written.output.map(|bytes| bytes.0),
+        concurrency: written.concurrency,
+    };
+    before.with(&over).or_else(|error| {
+        let default = match error.limit {
+            "deadline" => "deadline = \"15s\"",
+            "fuel" => "fuel = 50_000_000_000",
+            "memory" => "memory = \"64MiB\"",
+            "output" => "output = \"1MiB\"",
+            _ => "concurrency = 16",
+        };
+        let bare = error.to_string();
+        wrong(format!("`{key}.{}`{}", error.limit, bare.trim_start_matches(&format!("`{}`", error.limit))), default)
+    })
+}

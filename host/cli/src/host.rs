@@ -1,0 +1,84 @@
+//! The house put together: state directory, ledger, workshop, register, reception.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use portcullis_audit::{Event, Ledger};
+use portcullis_catalogue::{Catalogue, PluginSpec, StartError};
+use portcullis_gateway::Gateway;
+use portcullis_runtime::{
+    Runtime, RuntimeOptions, StateDir, StateError,
+    worker::{WorkerCommand, WorkerLimits},
+};
+
+use crate::render::{Fault, fault};
+
+/// The parts that commands use.
+pub(crate) struct Host {
+    pub(crate) state: StateDir,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) gateway: Arc<Gateway>,
+}
+
+impl Host {
+    /// Puts the house together over the state directory; no plugin is in it yet.
+    pub(crate) fn open(state_dir: &Path, max_concurrent_calls: u32, command: &str) -> anyhow::Result<Self> {
+        raise_descriptors();
+        let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        let session = format!("{since:x}-{:x}", std::process::id());
+        let ledger = Ledger::open(&state.join("audit.jsonl"), session.clone(), &state.key_for("audit"), SystemTime::now)
+            .map_err(|error| fault(&error, None))?;
+        let ledger = Arc::new(ledger);
+        let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
+        ledger.append(&started).map_err(|error| fault(&error, None))?;
+        let options = RuntimeOptions { max_concurrent_calls, worker: worker()? };
+        let runtime = Runtime::new(options, &state)?;
+        let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger));
+        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), session);
+        Ok(Self { state, ledger, catalogue, gateway })
+    }
+
+    /// Brings the plugins in. A fault of the configuration as a whole ends the command.
+    pub(crate) async fn apply(&self, plugins: Vec<PluginSpec>) -> anyhow::Result<()> {
+        self.catalogue.apply(plugins).await.map_err(|errors| start_fault(&errors))
+    }
+
+    /// Ends in good order.
+    pub(crate) fn close(&self) {
+        if let Err(error) = self.ledger.append(&Event::HostStopped) {
+            tracing::error!(%error, "the end is not in the audit log");
+        }
+    }
+}
+
+/// All that is wrong with a configuration, with the mend of the first.
+pub(crate) fn start_fault(errors: &[StartError]) -> anyhow::Error {
+    let message: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    Fault::new(message.join("\n  and: "), errors.first().map(StartError::hint))
+}
+
+pub(crate) fn state_fault(error: &StateError) -> anyhow::Error {
+    fault(error, error.hint())
+}
+
+/// This program as a child.
+fn worker() -> anyhow::Result<WorkerCommand> {
+    // The file that runs, even where another has taken its place on the disk.
+    let running = Path::new("/proc/self/exe");
+    let program = if running.exists() { running.to_owned() } else { std::env::current_exe()? };
+    Ok(WorkerCommand { program, arguments: vec!["worker".into()], limits: WorkerLimits::default() })
+}
+
+/// Connections and sandboxes need descriptors; the soft limit of many systems is 1024.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}

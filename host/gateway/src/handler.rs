@@ -1,0 +1,265 @@
+//! What rmcp asks of a server, in both eras: lists, calls, subscriptions. Each connection or request has a cheap clone.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use portcullis_catalogue::Progress;
+use portcullis_policy::Principal;
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler,
+    model::{
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, DiscoverResult, Implementation,
+        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
+        PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ReadResourceRequestParams,
+        ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+    },
+    service::{NotificationContext, Peer, RequestContext, SubscriptionContext},
+};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::{
+    pipeline::{Ended, Gateway, Incoming},
+    reply,
+    subscribers::Subscribers,
+    tools::ToolLists,
+};
+
+/// Milliseconds for which a client may take a list or a discovery for fresh: short, so that a revocation takes effect.
+const FRESH_MS: u64 = 30_000;
+/// Reports of progress that wait for the client; a guest that is faster loses some.
+const MAX_REPORTS: usize = 16;
+/// How long the last reports may hold the reply back.
+const LAST_REPORTS: Duration = Duration::from_millis(200);
+
+/// What the host calls itself to clients.
+#[derive(Clone, Debug)]
+pub struct ServerName(pub String);
+
+/// One client's view of the host.
+#[derive(Clone, Debug)]
+pub(crate) struct Handler {
+    shared: Arc<Shared>,
+    principal: Principal,
+}
+
+/// What all clients share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    gateway: Arc<Gateway>,
+    info: ServerConfig,
+    /// `serverInfo` as the newer era has it in each result.
+    meta: MetaObject,
+    lists: ToolLists,
+    subscribers: Subscribers,
+}
+
+impl Shared {
+    /// What doors of one host share; also tells listeners of changes from now on.
+    pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName) -> Arc<Self> {
+        let implementation = Implementation::new(name.0.clone(), env!("CARGO_PKG_VERSION"));
+        let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_prompts().enable_resources().build();
+        let info = ServerConfig::new(capabilities)
+            .with_server_info(implementation.clone())
+            .with_instructions("Each tool runs in a sandbox of its own, made for one call by Portcullis.");
+        let mut meta = MetaObject::default();
+        if let Ok(implementation) = serde_json::to_value(implementation) {
+            meta.0.insert("io.modelcontextprotocol/serverInfo".into(), implementation);
+        }
+        let (lists, subscribers) = (ToolLists::default(), Subscribers::default());
+        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers });
+        shared.watch();
+        shared
+    }
+
+    /// Tells listeners when the list differs from the one before. Ends with the host.
+    fn watch(self: &Arc<Self>) {
+        let mut changes = self.gateway.catalogue().changes();
+        let weak = Arc::downgrade(self);
+        let mut last = self.lists.current(self.gateway.catalogue());
+        tokio::spawn(async move {
+            while changes.changed().await.is_ok() {
+                let Some(shared) = weak.upgrade() else { return };
+                let list = shared.lists.current(shared.gateway.catalogue());
+                if list.tools != last.tools {
+                    shared.subscribers.tools_changed().await;
+                }
+                last = list;
+            }
+        });
+    }
+
+    /// The view of a client that `principal` vouches for.
+    pub(crate) fn handler(self: &Arc<Self>, principal: Principal) -> Handler {
+        Handler { shared: Arc::clone(self), principal }
+    }
+}
+
+impl Handler {
+    /// `_meta` of a result: only the newer era has `serverInfo` there.
+    fn meta(&self, context: &RequestContext<RoleServer>) -> Option<MetaObject> {
+        let newer = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
+        newer.then(|| self.shared.meta.clone())
+    }
+
+    /// Runs the call and passes reports of progress on while it runs.
+    async fn run(&self, request: CallToolRequestParams, context: &RequestContext<RoleServer>) -> Ended {
+        let token = context.meta.get_progress_token();
+        let (reports, receiver) = match token {
+            Some(_) => Some(mpsc::channel(MAX_REPORTS)).unzip(),
+            None => (None, None),
+        };
+        let arguments = request.arguments.unwrap_or_default();
+        let call = Incoming { principal: &self.principal, tool: &request.name, arguments, reports };
+        let call = self.shared.gateway.call(call);
+        match token.zip(receiver) {
+            Some((token, receiver)) => with_reports(call, receiver, &token, &context.peer).await,
+            None => call.await,
+        }
+    }
+}
+
+/// Drives `call`, and each report to the client beside it: a client that does not read holds nothing up.
+async fn with_reports(
+    call: impl Future<Output = Ended>,
+    mut reports: mpsc::Receiver<Progress>,
+    token: &ProgressToken,
+    peer: &Peer<RoleServer>,
+) -> Ended {
+    let send = |report: Progress| {
+        let mut params = ProgressNotificationParam::new(token.clone(), report.progress);
+        params.total = report.total;
+        params.message = report.message;
+        peer.notify_progress(params)
+    };
+    let mut call = pin!(call);
+    let mut sending = None;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = &mut call => break ended,
+            _ = async { match sending.as_mut() { Some(sending) => sending.await, None => std::future::pending().await } } => {
+                sending = None;
+            }
+            Some(report) = reports.recv(), if sending.is_none() => sending = Some(Box::pin(send(report))),
+        }
+    };
+    // What was reported before the end comes before the reply, if the client takes it.
+    let last = async {
+        if let Some(sending) = sending {
+            _ = sending.await;
+        }
+        while let Ok(report) = reports.try_recv() {
+            _ = send(report).await;
+        }
+    };
+    _ = tokio::time::timeout(LAST_REPORTS, last).await;
+    ended
+}
+
+impl ServerHandler for Handler {
+    fn get_info(&self) -> ServerConfig {
+        self.shared.info.clone()
+    }
+
+    async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+        let versions = self.supported_protocol_versions().into_owned();
+        let mut result = DiscoverResult::from_server_info(versions, self.get_info());
+        result.ttl_ms = FRESH_MS;
+        result.cache_scope = CacheScope::Private;
+        if result.meta.is_none() {
+            result.meta = self.meta(&context);
+        }
+        Ok(result)
+    }
+
+    async fn list_tools(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        let list = self.shared.lists.current(self.shared.gateway.catalogue());
+        let mut result = ListToolsResult::with_all_items(list.tools.clone())
+            .with_ttl_ms(FRESH_MS)
+            .with_cache_scope(CacheScope::Private);
+        result.meta = self.meta(&context);
+        Ok(result)
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let tool = request.name.clone();
+        // rmcp tells of a cancel and of a closed stream, and leaves the stopping to us: dropping the call does it.
+        let ended = tokio::select! {
+            biased;
+            ended = self.run(request, &context) => ended,
+            () = context.ct.cancelled() => return Err(reply::cancelled()),
+        };
+        let mut result: CallToolResult = reply::reply(&tool, ended)?;
+        result.meta = self.meta(&context);
+        Ok(result.into())
+    }
+
+    /// For rmcp's check of `x-mcp-header` parameters. It has no caller: every tool is everyone's until there are roles.
+    fn get_tool(&self, name: &str) -> Option<Tool> {
+        self.shared.lists.current(self.shared.gateway.catalogue()).get(name).cloned()
+    }
+
+    async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
+        self.shared.subscribers.add_peer(context.peer);
+    }
+
+    // There are no prompts and resources yet. Clients of the newer era ask for the lists all the same, and cache them.
+
+    async fn list_prompts(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListPromptsResult, ErrorData> {
+        let mut result = ListPromptsResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
+        result.meta = self.meta(&context);
+        Ok(result)
+    }
+
+    async fn list_resources(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let mut result = ListResourcesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
+        result.meta = self.meta(&context);
+        Ok(result)
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let mut result =
+            ListResourceTemplatesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
+        result.meta = self.meta(&context);
+        Ok(result)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        Err(ErrorData::resource_not_found("there is no such resource", Some(json!({ "uri": request.uri }))))
+    }
+
+    fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
+        let mut accepted = SubscriptionFilter::default();
+        accepted.tools_list_changed = requested.tools_list_changed;
+        Some(accepted)
+    }
+
+    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
+        self.shared.subscribers.listen(subscription).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! The path of a call, from a door to the reply: read this first.
+
+use std::{sync::Arc, time::Instant};
+
+use portcullis_audit::{AuditError, CallRecord, Ledger, Outcome, Used};
+use portcullis_catalogue::{CallEnd, CallError, Catalogue, Progress, Reply, ToolCall};
+use portcullis_policy::{Principal, ToolName, decide};
+use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+
+/// What all doors share: the register of tools and the ledger.
+#[derive(Debug)]
+pub struct Gateway {
+    catalogue: Arc<Catalogue>,
+    ledger: Arc<Ledger>,
+    session: String,
+}
+
+/// A call as a door hands it in.
+#[derive(Debug)]
+pub struct Incoming<'a> {
+    /// Who asks, as the door vouches for it.
+    pub principal: &'a Principal,
+    /// The tool's name, as the client wrote it.
+    pub tool: &'a str,
+    /// The arguments, by name.
+    pub arguments: Map<String, Value>,
+    /// Where reports of progress go, where the client asked for them.
+    pub reports: Option<mpsc::Sender<Progress>>,
+}
+
+/// How a call ended, whichever door it came through. `reply` turns it into MCP.
+#[derive(Debug)]
+pub enum Ended {
+    /// There is no such tool.
+    UnknownTool,
+    /// No rule allows it.
+    Denied,
+    /// It was recorded, and it ended so.
+    Answered(Result<Reply, CallError>, Box<Account>),
+    /// It could not be recorded. It did not run, or its result is withheld.
+    NotRecorded,
+}
+
+/// What a call cost, and what it left in its log.
+#[derive(Debug)]
+pub struct Account {
+    /// What it used.
+    pub used: Used,
+    /// What it printed, where anything ran.
+    pub printed: Option<(Vec<portcullis_catalogue::LogLine>, u64)>,
+}
+
+impl Gateway {
+    /// Doors over `catalogue` that record in `ledger`; `session` is the ledger's name of this process.
+    pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<Ledger>, session: String) -> Arc<Self> {
+        Arc::new(Self { catalogue, ledger, session })
+    }
+
+    /// The register of tools.
+    pub fn catalogue(&self) -> &Arc<Catalogue> {
+        &self.catalogue
+    }
+
+    /// Runs one call. Dropping the future stops the guest, and closes the record as cancelled.
+    pub async fn call(&self, call: Incoming<'_>) -> Ended {
+        let received = Instant::now();
+        let snapshot = self.catalogue.snapshot();
+        let Some(tool) = snapshot.tool(call.tool) else { return Ended::UnknownTool };
+        let rules = tool.rules();
+        let record = match self.open(&call, &rules.tool, &rules.plugin, tool.digest()) {
+            Ok(record) => record,
+            Err(error) => return self.not_recorded(&error),
+        };
+        let Ok(permit) = decide(call.principal, rules) else {
+            return self.close(record, Outcome::Denied, Used::default()).unwrap_or(Ended::Denied);
+        };
+        let id = format!("{}-{}", self.session, record.call());
+        let Incoming { arguments, reports, .. } = call;
+        let end = tool.call(ToolCall { permit, arguments, id, reports, received }).await;
+        let (result, account) = settle(end, received);
+        self.tell_operator(&rules.tool, &result, &account);
+        let outcome = match &result {
+            Ok(Reply::Structured(_)) => Outcome::Ok,
+            Ok(Reply::ToolError(_)) => Outcome::ToolError,
+            Err(error) => error.outcome(),
+        };
+        // The record is closed before the reply leaves.
+        self.close(record, outcome, account.used).unwrap_or(Ended::Answered(result, Box::new(account)))
+    }
+
+    fn open(
+        &self,
+        call: &Incoming<'_>,
+        tool: &ToolName,
+        plugin: &portcullis_policy::PluginName,
+        digest: portcullis_policy::Digest,
+    ) -> Result<CallRecord, AuditError> {
+        let arguments = serde_json::to_vec(&call.arguments).unwrap_or_default();
+        CallRecord::open(&self.ledger, call.principal, tool, plugin, digest, &arguments)
+    }
+
+    /// Closes the record; `Some` where it could not be written.
+    fn close(&self, record: CallRecord, outcome: Outcome, used: Used) -> Option<Ended> {
+        record.close(outcome, used).err().map(|error| self.not_recorded(&error))
+    }
+
+    fn not_recorded(&self, error: &AuditError) -> Ended {
+        tracing::error!(error = error as &(dyn std::error::Error + 'static), "a call was refused: it could not be recorded");
+        Ended::NotRecorded
+    }
+
+    /// What only the operator should read: why, where in the guest, and what the guest printed.
+    fn tell_operator(&self, tool: &ToolName, result: &Result<Reply, CallError>, account: &Account) {
+        match result {
+            Ok(_) => {}
+            Err(CallError::Trapped { trap, backtrace }) => {
+                tracing::warn!(%tool, trap, backtrace = backtrace.as_deref().unwrap_or("none"), "a tool crashed");
+            }
+            Err(CallError::Host(reason)) => tracing::error!(%tool, reason, "the host failed to run a tool"),
+            Err(error) => tracing::info!(%tool, %error, "a call ended without a result"),
+        }
+        for line in account.printed.iter().flat_map(|(lines, _)| lines) {
+            // Debug formatting escapes what a terminal would obey.
+            tracing::debug!(%tool, error = line.error, text = ?line.text, "printed");
+        }
+    }
+}
+
+/// Brings a call that ran and one that could not into one shape.
+fn settle(end: Result<CallEnd, CallError>, received: Instant) -> (Result<Reply, CallError>, Account) {
+    match end {
+        Ok(end) => {
+            let printed = Some(end.log()).filter(|(lines, _)| !lines.is_empty());
+            let used = end.used;
+            (end.result, Account { used, printed })
+        }
+        Err(error) => {
+            let micros = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
+            (Err(error), Account { used: Used { micros, ..Used::default() }, printed: None })
+        }
+    }
+}

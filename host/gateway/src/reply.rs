@@ -1,0 +1,43 @@
+//! The one table that turns every outcome of a call into MCP.
+
+use portcullis_catalogue::Reply;
+use rmcp::{
+    ErrorData,
+    model::{CallToolResult, ContentBlock, ErrorCode},
+};
+use serde_json::Value;
+
+use crate::pipeline::Ended;
+
+/// What a client is told.
+///
+/// A tool that is not there is a fault of the request (-32602: a -32601 would become HTTP 404). Whatever happened to a
+/// tool that is there is a result with `isError`, which a model can read and act on.
+pub(crate) fn reply(tool: &str, ended: Ended) -> Result<CallToolResult, ErrorData> {
+    match ended {
+        // One that may not be called is one that is not there.
+        Ended::UnknownTool | Ended::Denied => {
+            let shown: String = tool.chars().take(128).flat_map(char::escape_debug).collect();
+            Err(ErrorData::invalid_params(format!("unknown tool: `{shown}`"), None))
+        }
+        Ended::NotRecorded => Err(ErrorData::internal_error("the call could not be recorded, so it was refused", None)),
+        Ended::Answered(Ok(Reply::Structured(object)), _) => {
+            let text = serde_json::to_string(&object)
+                .map_err(|_| ErrorData::internal_error("the result could not be written", None))?;
+            let mut result = CallToolResult::success(vec![ContentBlock::text(text)]);
+            result.structured_content = Some(Value::Object(object));
+            Ok(result)
+        }
+        Ended::Answered(Ok(Reply::ToolError(error)), _) => Ok(failure(error.text)),
+        Ended::Answered(Err(error), _) => Ok(failure(error.to_string())),
+    }
+}
+
+fn failure(text: String) -> CallToolResult {
+    CallToolResult::error(vec![ContentBlock::text(text)])
+}
+
+/// The reply to a request whose client called it off; most clients have stopped listening.
+pub(crate) fn cancelled() -> ErrorData {
+    ErrorData::new(ErrorCode::INTERNAL_ERROR, "the call was cancelled", None)
+}

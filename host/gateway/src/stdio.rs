@@ -1,0 +1,39 @@
+//! The door of standard input and output: one client, who started the process and so is its operator.
+
+use std::sync::Arc;
+
+use portcullis_policy::Principal;
+use rmcp::{service::serve_server_with_ct, transport::stdio_pipes};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    handler::{ServerName, Shared},
+    pipeline::Gateway,
+};
+
+/// The client could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum StdioError {
+    /// The first messages were no MCP.
+    #[error("the client on standard input did not speak MCP: {0}")]
+    Handshake(String),
+    /// The task that serves died.
+    #[error("the server on standard output failed: {0}")]
+    Service(String),
+}
+
+/// Serves the client on standard input until it closes, or `shutdown` comes.
+///
+/// # Errors
+/// When the client does not speak MCP.
+pub async fn serve_stdio(gateway: Arc<Gateway>, name: &ServerName, shutdown: CancellationToken) -> Result<(), StdioError> {
+    let handler = Shared::new(gateway, name).handler(Principal::LocalOperator);
+    let service = match serve_server_with_ct(handler, stdio_pipes(), shutdown.clone()).await {
+        Ok(service) => service,
+        // A client that leaves before it says anything has nothing to complain of.
+        Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
+        Err(_) if shutdown.is_cancelled() => return Ok(()),
+        Err(error) => return Err(StdioError::Handshake(error.to_string())),
+    };
+    service.waiting().await.map(drop).map_err(|error| StdioError::Service(error.to_string()))
+}
