@@ -4,9 +4,13 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    time::Duration,
 };
 
 use tracing_subscriber::{EnvFilter, fmt};
+
+/// How long work may take before it shows.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// A fault of the input, the configuration or a check: exit code 1.
 #[derive(Debug)]
@@ -17,7 +21,10 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> anyhow::Error {
-        anyhow::Error::new(Self { message: message.into(), hint })
+        anyhow::Error::new(Self {
+            message: message.into(),
+            hint,
+        })
     }
 }
 
@@ -58,7 +65,11 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
 pub(crate) fn data(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.as_bytes()).and_then(|()| {
-        if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") }
+        if text.ends_with('\n') {
+            Ok(())
+        } else {
+            out.write_all(b"\n")
+        }
     });
     match written.and_then(|()| out.flush()) {
         // `portcullis list | head` is no fault.
@@ -106,32 +117,51 @@ fn is_format(c: char) -> bool {
 /// The first letter of a message is a capital.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters
+        .next()
+        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The operator's log on standard error, by `PORTCULLIS_LOG` or `default`.
 pub(crate) fn start_log(default: &str) {
-    let filter = EnvFilter::try_from_env("PORTCULLIS_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(format!("{default},rmcp=warn")));
+    let filter =
+        EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{default},rmcp=warn")));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).with_target(false).init();
+    fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .init();
 }
 
-/// A line that shows that long work goes on: a spinner on a terminal, a plain line elsewhere.
-pub(crate) fn progress(what: &str) -> indicatif::ProgressBar {
+/// Waits for long work, and shows that it goes on: a spinner on a terminal, a plain line elsewhere, and nothing where
+/// it is done at once.
+pub(crate) async fn waiting<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(PATIENCE, &mut work).await {
+        return done;
+    }
     if !io::stderr().is_terminal() {
         note(what);
-        return indicatif::ProgressBar::hidden();
+        return work.await;
     }
     let bar = indicatif::ProgressBar::new_spinner().with_message(escape(what));
-    bar.enable_steady_tick(std::time::Duration::from_millis(100));
-    bar
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let done = work.await;
+    bar.finish_and_clear();
+    done
 }
 
 /// Rows as columns of equal width.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
@@ -152,7 +182,10 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing_of_a_plugin() {
         assert_eq!(escape("plain\tté\n日本"), "plain\tté\n日本");
-        assert_eq!(escape("\u{1b}[2J\r\u{8}\u{9b}\u{202e}\u{e0041}"), "\\u{1b}[2J\\u{d}\\u{8}\\u{9b}\\u{202e}\\u{e0041}");
+        assert_eq!(
+            escape("\u{1b}[2J\r\u{8}\u{9b}\u{202e}\u{e0041}"),
+            "\\u{1b}[2J\\u{d}\\u{8}\\u{9b}\\u{202e}\\u{e0041}"
+        );
     }
 
     #[test]

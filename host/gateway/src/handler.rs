@@ -7,10 +7,10 @@ use portcullis_policy::Principal;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, DiscoverResult, Implementation,
-        ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, MetaObject,
-        PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion, ReadResourceRequestParams,
-        ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult,
+        DiscoverResult, ErrorCode, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
+        ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
     },
     service::{NotificationContext, Peer, RequestContext, SubscriptionContext},
 };
@@ -26,6 +26,14 @@ use crate::{
 
 /// Milliseconds for which a client may take a list or a discovery for fresh: short, so that a revocation takes effect.
 const FRESH_MS: u64 = 30_000;
+/// The methods that take parameters and are served.
+const METHODS: [&str; 5] = [
+    "initialize",
+    "server/discover",
+    "tools/list",
+    "tools/call",
+    "resources/read",
+];
 /// Reports of progress that wait for the client; a guest that is faster loses some.
 const MAX_REPORTS: usize = 16;
 /// How long the last reports may hold the reply back.
@@ -57,16 +65,28 @@ impl Shared {
     /// What doors of one host share; also tells listeners of changes from now on.
     pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName) -> Arc<Self> {
         let implementation = Implementation::new(name.0.clone(), env!("CARGO_PKG_VERSION"));
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_prompts().enable_resources().build();
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .enable_prompts()
+            .enable_resources()
+            .build();
         let info = ServerConfig::new(capabilities)
             .with_server_info(implementation.clone())
             .with_instructions("Each tool runs in a sandbox of its own, made for one call by Portcullis.");
         let mut meta = MetaObject::default();
         if let Ok(implementation) = serde_json::to_value(implementation) {
-            meta.0.insert("io.modelcontextprotocol/serverInfo".into(), implementation);
+            meta.0
+                .insert("io.modelcontextprotocol/serverInfo".into(), implementation);
         }
         let (lists, subscribers) = (ToolLists::default(), Subscribers::default());
-        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers });
+        let shared = Arc::new(Self {
+            gateway,
+            info,
+            meta,
+            lists,
+            subscribers,
+        });
         shared.watch();
         shared
     }
@@ -90,14 +110,19 @@ impl Shared {
 
     /// The view of a client that `principal` vouches for.
     pub(crate) fn handler(self: &Arc<Self>, principal: Principal) -> Handler {
-        Handler { shared: Arc::clone(self), principal }
+        Handler {
+            shared: Arc::clone(self),
+            principal,
+        }
     }
 }
 
 impl Handler {
     /// `_meta` of a result: only the newer era has `serverInfo` there.
     fn meta(&self, context: &RequestContext<RoleServer>) -> Option<MetaObject> {
-        let newer = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
+        let newer = context
+            .protocol_version()
+            .is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
         newer.then(|| self.shared.meta.clone())
     }
 
@@ -109,7 +134,12 @@ impl Handler {
             None => (None, None),
         };
         let arguments = request.arguments.unwrap_or_default();
-        let call = Incoming { principal: &self.principal, tool: &request.name, arguments, reports };
+        let call = Incoming {
+            principal: &self.principal,
+            tool: &request.name,
+            arguments,
+            reports,
+        };
         let call = self.shared.gateway.call(call);
         match token.zip(receiver) {
             Some((token, receiver)) => with_reports(call, receiver, &token, &context.peer).await,
@@ -204,11 +234,35 @@ impl ServerHandler for Handler {
 
     /// For rmcp's check of `x-mcp-header` parameters. It has no caller: every tool is everyone's until there are roles.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.shared.lists.current(self.shared.gateway.catalogue()).get(name).cloned()
+        self.shared
+            .lists
+            .current(self.shared.gateway.catalogue())
+            .get(name)
+            .cloned()
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
         self.shared.subscribers.add_peer(context.peer);
+    }
+
+    /// What rmcp could not read as one of its requests: an unknown method, or a known one whose parameters do not fit.
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _context: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let shown: String = request.method.chars().take(64).flat_map(char::escape_debug).collect();
+        if METHODS.contains(&request.method.as_str()) {
+            return Err(ErrorData::invalid_params(
+                format!("the parameters of `{shown}` are not valid"),
+                None,
+            ));
+        }
+        Err(ErrorData::new(
+            ErrorCode::METHOD_NOT_FOUND,
+            format!("unknown method: `{shown}`"),
+            None,
+        ))
     }
 
     // There are no prompts and resources yet. Clients of the newer era ask for the lists all the same, and cache them.
@@ -218,7 +272,9 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let mut result = ListPromptsResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
+        let mut result = ListPromptsResult::default()
+            .with_ttl_ms(FRESH_MS)
+            .with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
         Ok(result)
     }
@@ -228,7 +284,9 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let mut result = ListResourcesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
+        let mut result = ListResourcesResult::default()
+            .with_ttl_ms(FRESH_MS)
+            .with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
         Ok(result)
     }
@@ -238,8 +296,9 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let mut result =
-            ListResourceTemplatesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
+        let mut result = ListResourceTemplatesResult::default()
+            .with_ttl_ms(FRESH_MS)
+            .with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
         Ok(result)
     }
@@ -249,7 +308,10 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        Err(ErrorData::resource_not_found("there is no such resource", Some(json!({ "uri": request.uri }))))
+        Err(ErrorData::resource_not_found(
+            "there is no such resource",
+            Some(json!({ "uri": request.uri })),
+        ))
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

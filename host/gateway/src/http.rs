@@ -57,10 +57,13 @@ impl HttpError {
     /// What to write instead.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotLoopback { address } => Some(format!("listen on this machine alone: `127.0.0.1:{}`", address.port())),
-            Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
-                Some(format!("another program uses it; take another port: `{}:0` picks a free one", address.ip()))
+            Self::NotLoopback { address } => {
+                Some(format!("listen on this machine alone: `127.0.0.1:{}`", address.port()))
             }
+            Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => Some(format!(
+                "another program uses it; take another port: `{}:0` picks a free one",
+                address.ip()
+            )),
             Self::Bind { .. } | Self::Serve(_) => None,
         }
     }
@@ -90,7 +93,12 @@ impl HttpDoor {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn serve(self, gateway: Arc<Gateway>, name: &ServerName, shutdown: CancellationToken) -> Result<(), HttpError> {
+    pub async fn serve(
+        self,
+        gateway: Arc<Gateway>,
+        name: &ServerName,
+        shutdown: CancellationToken,
+    ) -> Result<(), HttpError> {
         let shared = Shared::new(Arc::clone(&gateway), name);
         let handler = shared.handler(Principal::Loopback);
         let port = self.address.port();
@@ -142,11 +150,18 @@ where
 /// Red while a plugin that is configured is not served.
 fn readiness(gateway: &Gateway) -> (StatusCode, String) {
     let snapshot = gateway.catalogue().snapshot();
-    let broken: Vec<_> =
-        snapshot.plugins().iter().filter(|plugin| plugin.state.reason().is_some()).map(|p| p.name.as_str()).collect();
+    let broken: Vec<_> = snapshot
+        .plugins()
+        .iter()
+        .filter(|plugin| plugin.state.reason().is_some())
+        .map(|p| p.name.as_str())
+        .collect();
     if broken.is_empty() {
         (StatusCode::OK, "ready\n".into())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not served: {}\n", broken.join(", ")))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not served: {}\n", broken.join(", ")),
+        )
     }
 }

@@ -54,7 +54,11 @@ pub struct Account {
 impl Gateway {
     /// Doors over `catalogue` that record in `ledger`; `session` is the ledger's name of this process.
     pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<Ledger>, session: String) -> Arc<Self> {
-        Arc::new(Self { catalogue, ledger, session })
+        Arc::new(Self {
+            catalogue,
+            ledger,
+            session,
+        })
     }
 
     /// The register of tools.
@@ -66,18 +70,30 @@ impl Gateway {
     pub async fn call(&self, call: Incoming<'_>) -> Ended {
         let received = Instant::now();
         let snapshot = self.catalogue.snapshot();
-        let Some(tool) = snapshot.tool(call.tool) else { return Ended::UnknownTool };
+        let Some(tool) = snapshot.tool(call.tool) else {
+            return Ended::UnknownTool;
+        };
         let rules = tool.rules();
         let record = match self.open(&call, &rules.tool, &rules.plugin, tool.digest()) {
             Ok(record) => record,
             Err(error) => return self.not_recorded(&error),
         };
         let Ok(permit) = decide(call.principal, rules) else {
-            return self.close(record, Outcome::Denied, Used::default()).unwrap_or(Ended::Denied);
+            return self
+                .close(record, Outcome::Denied, Used::default())
+                .unwrap_or(Ended::Denied);
         };
         let id = format!("{}-{}", self.session, record.call());
         let Incoming { arguments, reports, .. } = call;
-        let end = tool.call(ToolCall { permit, arguments, id, reports, received }).await;
+        let end = tool
+            .call(ToolCall {
+                permit,
+                arguments,
+                id,
+                reports,
+                received,
+            })
+            .await;
         let (result, account) = settle(end, received);
         self.tell_operator(&rules.tool, &result, &account);
         let outcome = match &result {
@@ -86,7 +102,8 @@ impl Gateway {
             Err(error) => error.outcome(),
         };
         // The record is closed before the reply leaves.
-        self.close(record, outcome, account.used).unwrap_or(Ended::Answered(result, Box::new(account)))
+        self.close(record, outcome, account.used)
+            .unwrap_or(Ended::Answered(result, Box::new(account)))
     }
 
     fn open(
@@ -106,7 +123,10 @@ impl Gateway {
     }
 
     fn not_recorded(&self, error: &AuditError) -> Ended {
-        tracing::error!(error = error as &(dyn std::error::Error + 'static), "a call was refused: it could not be recorded");
+        tracing::error!(
+            error = error as &(dyn std::error::Error + 'static),
+            "a call was refused: it could not be recorded"
+        );
         Ended::NotRecorded
     }
 
@@ -137,7 +157,16 @@ fn settle(end: Result<CallEnd, CallError>, received: Instant) -> (Result<Reply, 
         }
         Err(error) => {
             let micros = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
-            (Err(error), Account { used: Used { micros, ..Used::default() }, printed: None })
+            (
+                Err(error),
+                Account {
+                    used: Used {
+                        micros,
+                        ..Used::default()
+                    },
+                    printed: None,
+                },
+            )
         }
     }
 }

@@ -26,7 +26,11 @@ pub enum StdioError {
 ///
 /// # Errors
 /// When the client does not speak MCP.
-pub async fn serve_stdio(gateway: Arc<Gateway>, name: &ServerName, shutdown: CancellationToken) -> Result<(), StdioError> {
+pub async fn serve_stdio(
+    gateway: Arc<Gateway>,
+    name: &ServerName,
+    shutdown: CancellationToken,
+) -> Result<(), StdioError> {
     let handler = Shared::new(gateway, name).handler(Principal::LocalOperator);
     let service = match serve_server_with_ct(handler, stdio_pipes(), shutdown.clone()).await {
         Ok(service) => service,
@@ -35,5 +39,9 @@ pub async fn serve_stdio(gateway: Arc<Gateway>, name: &ServerName, shutdown: Can
         Err(_) if shutdown.is_cancelled() => return Ok(()),
         Err(error) => return Err(StdioError::Handshake(error.to_string())),
     };
-    service.waiting().await.map(drop).map_err(|error| StdioError::Service(error.to_string()))
+    service
+        .waiting()
+        .await
+        .map(drop)
+        .map_err(|error| StdioError::Service(error.to_string()))
 }

@@ -40,7 +40,9 @@ impl Subscribers {
 
     /// A `subscriptions/listen` of the newer era, until it ends.
     pub(crate) async fn listen(&self, subscription: SubscriptionContext) {
-        let Some(number) = self.add(Listener::Subscription(subscription.sink().clone())) else { return };
+        let Some(number) = self.add(Listener::Subscription(subscription.sink().clone())) else {
+            return;
+        };
         subscription.cancelled().await;
         self.lock().remove(&number);
     }
@@ -59,7 +61,11 @@ impl Subscribers {
 
     /// Tells everyone that the tools changed; who does not take it in time is left out.
     pub(crate) async fn tools_changed(&self) {
-        let listeners: Vec<_> = self.lock().iter().map(|(number, listener)| (*number, listener.clone())).collect();
+        let listeners: Vec<_> = self
+            .lock()
+            .iter()
+            .map(|(number, listener)| (*number, listener.clone()))
+            .collect();
         let told = listeners.into_iter().map(|(number, listener)| async move {
             let tell = async {
                 match &listener {

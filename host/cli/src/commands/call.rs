@@ -34,12 +34,8 @@ pub(crate) async fn run(
         (dev::open("call")?, dev::build(dev_dirs, true)?.specs())
     };
     host.apply(plugins).await?;
-    if let Some(found) = host.catalogue.snapshot().tool(tool)
-        && !found.is_ready()
-    {
-        let bar = render::progress("compiling…");
-        found.ready().await;
-        bar.finish_and_clear();
+    if let Some(found) = host.catalogue.snapshot().tool(tool) {
+        render::waiting("compiling…", found.ready()).await;
     }
     let (reports, mut receiver) = tokio::sync::mpsc::channel(MAX_REPORTS);
     let printer = tokio::spawn(async move {
@@ -47,7 +43,12 @@ pub(crate) async fn run(
             render::note(&shown(&report));
         }
     });
-    let call = Incoming { principal: &Principal::LocalOperator, tool, arguments, reports: Some(reports) };
+    let call = Incoming {
+        principal: &Principal::LocalOperator,
+        tool,
+        arguments,
+        reports: Some(reports),
+    };
     let shutdown = shutdown()?;
     let ended = tokio::select! {
         ended = host.gateway.call(call) => ended,
@@ -58,12 +59,19 @@ pub(crate) async fn run(
     let (result, account) = match ended {
         Ended::Answered(result, account) => (result, account),
         Ended::UnknownTool | Ended::Denied => return Err(unknown(tool, &host)),
-        Ended::NotRecorded => anyhow::bail!("the audit log in `{}` could not be written", host.state.path().display()),
+        Ended::NotRecorded => anyhow::bail!(
+            "the audit log in `{}` could not be written",
+            host.state.path().display()
+        ),
     };
     let (printed, dropped) = account.printed.unwrap_or_default();
     if log {
         for line in &printed {
-            render::note(&format!("{} {}", if line.error { "stderr:" } else { "stdout:" }, line.text));
+            render::note(&format!(
+                "{} {}",
+                if line.error { "stderr:" } else { "stdout:" },
+                line.text
+            ));
         }
         if dropped > 0 {
             render::note(&format!("{dropped} more bytes were not kept"));
@@ -74,9 +82,15 @@ pub(crate) async fn run(
         let (name, value) = match &result {
             Ok(Reply::Structured(object)) => ("result", Value::Object(object.clone())),
             Ok(Reply::ToolError(error)) => ("toolError", error.value.clone()),
-            Err(error) => ("error", json!({ "outcome": error.outcome(), "message": error.to_string() })),
+            Err(error) => (
+                "error",
+                json!({ "outcome": error.outcome(), "message": error.to_string() }),
+            ),
         };
-        let lines: Vec<_> = printed.iter().map(|line| json!({ "error": line.error, "text": line.text })).collect();
+        let lines: Vec<_> = printed
+            .iter()
+            .map(|line| json!({ "error": line.error, "text": line.text }))
+            .collect();
         let mut end = json!({ "used": used });
         end[name] = value;
         if log {
@@ -99,9 +113,10 @@ pub(crate) async fn run(
             Ok(ExitCode::SUCCESS)
         }
         Ok(Reply::ToolError(error)) => Err(Fault::new(format!("{}\n  after {cost}", error.text), None)),
-        Err(error @ CallError::BadArguments(_)) => {
-            Err(Fault::new(error.to_string(), Some("`portcullis inspect NAME` shows what the tool takes".into())))
-        }
+        Err(error @ CallError::BadArguments(_)) => Err(Fault::new(
+            error.to_string(),
+            Some("`portcullis inspect NAME` shows what the tool takes".into()),
+        )),
         Err(error) => Err(anyhow::anyhow!("{error}, after {cost}")),
     }
 }
@@ -122,7 +137,11 @@ fn read(arguments: &str) -> anyhow::Result<Map<String, Value>> {
 
 fn shown(report: &Progress) -> String {
     let total = report.total.map(|total| format!("/{total}")).unwrap_or_default();
-    format!("progress {}{total} {}", report.progress, report.message.as_deref().unwrap_or_default())
+    format!(
+        "progress {}{total} {}",
+        report.progress,
+        report.message.as_deref().unwrap_or_default()
+    )
 }
 
 fn unknown(tool: &str, host: &Host) -> anyhow::Error {

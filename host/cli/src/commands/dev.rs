@@ -1,7 +1,7 @@
 //! `dev`: builds the plugins in some folders, serves what was built here, and rebuilds on change. It reads and writes
 //! no configuration and no lock, and serves this machine alone.
 
-use std::{net::SocketAddr, path::PathBuf, path::Path, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, path::Path, path::PathBuf, process::ExitCode, sync::Arc};
 
 use portcullis_authoring::{BuildOptions, DEBOUNCE, PluginSource, find_plugins, watch};
 use portcullis_catalogue::PluginSpec;
@@ -50,8 +50,11 @@ impl Workspace {
 
     /// Builds one of the sources again. What was built before stays where this fails.
     fn rebuild(&mut self, index: usize, quiet: bool) -> anyhow::Result<()> {
-        let Some(source) = self.sources.get(index) else { return Ok(()) };
-        let built = portcullis_authoring::build(&source.dir, BuildOptions { quiet }).map_err(|error| build_fault(&error))?;
+        let Some(source) = self.sources.get(index) else {
+            return Ok(());
+        };
+        let built =
+            portcullis_authoring::build(&source.dir, BuildOptions { quiet }).map_err(|error| build_fault(&error))?;
         for warning in &built.warnings {
             render::note(&format!("warning: {}: {warning}", source.name));
         }
@@ -68,7 +71,10 @@ pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> 
     for left_out in &found.left_out {
         render::note(&format!("left out: {}: {}", left_out.dir.display(), left_out.reason));
     }
-    let mut workspace = Workspace { built: vec![None; found.plugins.len()], sources: found.plugins };
+    let mut workspace = Workspace {
+        built: vec![None; found.plugins.len()],
+        sources: found.plugins,
+    };
     for index in 0..workspace.sources.len() {
         workspace.rebuild(index, quiet)?;
     }
@@ -78,15 +84,15 @@ pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> 
 pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
     // Before the build, which takes long: an address that is taken is said at once.
-    let door = HttpDoor::bind(http).await.map_err(|error| fault(&error, error.hint()))?;
+    let door = HttpDoor::bind(http)
+        .await
+        .map_err(|error| fault(&error, error.hint()))?;
     let address = door.address();
     let mut workspace = tokio::task::block_in_place(|| build(&dirs, false))?;
     let mut watch = watch(&workspace.sources, DEBOUNCE).map_err(|error| fault(&error, None))?;
     let host = open("dev")?;
     host.apply(workspace.specs()).await?;
-    let bar = render::progress("compiling…");
-    host.catalogue.settled().await;
-    bar.finish_and_clear();
+    render::waiting("compiling…", host.catalogue.settled()).await;
     render::note(&welcome(&host, &dirs, address));
 
     let name = ServerName("portcullis".into());
@@ -119,10 +125,17 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
 /// What to do next.
 fn welcome(host: &Host, dirs: &[PathBuf], address: SocketAddr) -> String {
     let snapshot = host.catalogue.snapshot();
-    let names: Vec<_> = snapshot.tools().iter().map(|tool| tool.definition().name.as_str()).collect();
+    let names: Vec<_> = snapshot
+        .tools()
+        .iter()
+        .map(|tool| tool.definition().name.as_str())
+        .collect();
     let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     let (tool, arguments) = match snapshot.tools().first() {
-        Some(tool) => (tool.definition().name.to_string(), example(&tool.definition().input_schema)),
+        Some(tool) => (
+            tool.definition().name.to_string(),
+            example(&tool.definition().input_schema),
+        ),
         None => ("TOOL".into(), "{}".into()),
     };
     let program = std::env::args().next().unwrap_or_else(|| "portcullis".into());

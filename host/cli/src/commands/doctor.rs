@@ -14,11 +14,19 @@ struct Finding {
 }
 
 fn good(what: impl Into<String>) -> Finding {
-    Finding { ok: true, what: what.into(), hint: None }
+    Finding {
+        ok: true,
+        what: what.into(),
+        hint: None,
+    }
 }
 
 fn bad(what: impl Into<String>, hint: impl Into<Option<String>>) -> Finding {
-    Finding { ok: false, what: what.into(), hint: hint.into() }
+    Finding {
+        ok: false,
+        what: what.into(),
+        hint: hint.into(),
+    }
 }
 
 pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
@@ -30,7 +38,10 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
             match Host::open(&config.state_dir, config.max_concurrent_calls, "doctor") {
                 Err(error) => findings.push(bad(error.to_string(), None)),
                 Ok(host) => {
-                    findings.push(good(format!("the state directory `{}` is private", host.state.path().display())));
+                    findings.push(good(format!(
+                        "the state directory `{}` is private",
+                        host.state.path().display()
+                    )));
                     plugins(&host, config, &mut findings).await;
                     host.close();
                 }
@@ -39,12 +50,21 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
     }
     let ok = findings.iter().all(|finding| finding.ok);
     if as_json {
-        let all: Vec<_> = findings.iter().map(|f| json!({ "ok": f.ok, "what": f.what, "hint": f.hint })).collect();
+        let all: Vec<_> = findings
+            .iter()
+            .map(|f| json!({ "ok": f.ok, "what": f.what, "hint": f.hint }))
+            .collect();
         render::json(&json!({ "ok": ok, "findings": all }))?;
     } else {
         for Finding { ok, what, hint } in &findings {
-            let hint = hint.as_ref().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
-            render::data(&render::escape(&format!("{} {what}{hint}\n", if *ok { "ok   " } else { "fault" })))?;
+            let hint = hint
+                .as_ref()
+                .map(|hint| format!("\n      hint: {hint}"))
+                .unwrap_or_default();
+            render::data(&render::escape(&format!(
+                "{} {what}{hint}\n",
+                if *ok { "ok   " } else { "fault" }
+            )))?;
         }
     }
     Ok(ExitCode::from(u8::from(!ok)))
@@ -53,16 +73,23 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
 async fn plugins(host: &Host, config: Config, findings: &mut Vec<Finding>) {
     let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
     findings.extend(wrong.iter().map(|error| bad(error.to_string(), error.hint())));
-    let bar = render::progress("compiling what is not in the cache…");
-    host.catalogue.settled().await;
-    bar.finish_and_clear();
+    render::waiting("compiling what is not in the cache…", host.catalogue.settled()).await;
     for plugin in host.catalogue.snapshot().plugins() {
         let name = &plugin.name;
         findings.push(match plugin.state.reason() {
             Some(reason) => bad(format!("plugin `{name}` is {}: {reason}", plugin.state.as_str()), None),
-            None => good(format!("plugin `{name}` is {}, with {} tools", plugin.state.as_str(), plugin.tools.len())),
+            None => good(format!(
+                "plugin `{name}` is {}, with {} tools",
+                plugin.state.as_str(),
+                plugin.tools.len()
+            )),
         });
-        findings.extend(plugin.warnings.iter().map(|warning| good(format!("plugin `{name}` warns: {warning}"))));
+        findings.extend(
+            plugin
+                .warnings
+                .iter()
+                .map(|warning| good(format!("plugin `{name}` warns: {warning}"))),
+        );
     }
 }
 
@@ -75,12 +102,17 @@ fn machine() -> Vec<Finding> {
             format!("this process may open {most} files"),
             "raise the hard limit of open files to 4096 or more: `ulimit -Hn 65536`".to_owned(),
         )),
-        most => findings.push(good(format!("{} files may be open", most.map_or("any number of".into(), |n| n.to_string())))),
+        most => findings.push(good(format!(
+            "{} files may be open",
+            most.map_or("any number of".into(), |n| n.to_string())
+        ))),
     }
     findings.push(match portcullis_authoring::has_wasm_target() {
         true => good(format!("the Rust target `{WASM_TARGET}` is there, to build plugins")),
         // Serving needs no toolchain, so that this is no fault.
-        false => good(format!("the Rust target `{WASM_TARGET}` is not there; to build plugins: `rustup target add {WASM_TARGET}`")),
+        false => good(format!(
+            "the Rust target `{WASM_TARGET}` is not there; to build plugins: `rustup target add {WASM_TARGET}`"
+        )),
     });
     findings
 }

@@ -8,7 +8,7 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
     let host = Host::open(&config.state_dir, config.max_concurrent_calls, "list")?;
     // What is wrong stands in the list.
     let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
-    host.catalogue.settled().await;
+    render::waiting("compiling what is not in the cache…", host.catalogue.settled()).await;
     let snapshot = host.catalogue.snapshot();
     if as_json {
         render::json(&snapshot.plugins())?;

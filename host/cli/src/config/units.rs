@@ -34,7 +34,7 @@ enum NumberOrText {
 enum Written {
     Number(i64),
     Text(String),
-    Other(toml::Value),
+    Other(serde::de::IgnoredAny),
 }
 
 impl<'de> Deserialize<'de> for Time {

@@ -47,12 +47,18 @@ pub(super) struct Signature {
     pub(super) result: Option<TypeId>,
 }
 
+/// The name of an imported or exported type, and the type that it was made a name of.
+struct Named {
+    name: TypeName,
+    referenced: ComponentDefinedTypeId,
+}
+
 /// The conversion of all functions of one component.
 pub(super) struct Converter<'a> {
     wasm: TypesRef<'a>,
     docs: &'a mut Docs,
     types: Types,
-    names: HashMap<ComponentDefinedTypeId, TypeName>,
+    names: HashMap<ComponentDefinedTypeId, Named>,
     known: HashMap<ComponentDefinedTypeId, TypeId>,
     /// The keys of `known` in the order in which they came, to take them back.
     learnt: Vec<ComponentDefinedTypeId>,
@@ -74,14 +80,24 @@ impl<'a> Converter<'a> {
         }
     }
 
-    /// Notes the name by which a type is imported or exported. The first one counts.
-    pub(super) fn name_type(&mut self, id: ComponentAnyTypeId, interface: Option<&str>, name: &str) {
-        if let ComponentAnyTypeId::Defined(id) = id
+    /// Notes the name by which the type `created` is imported or exported, another name of `referenced`. The first
+    /// name counts.
+    pub(super) fn name_type(
+        &mut self,
+        created: ComponentAnyTypeId,
+        referenced: ComponentAnyTypeId,
+        interface: Option<&str>,
+        name: &str,
+    ) {
+        if let (ComponentAnyTypeId::Defined(created), ComponentAnyTypeId::Defined(referenced)) = (created, referenced)
             && name.len() <= MAX_NAME
         {
-            self.names.entry(id).or_insert_with(|| TypeName {
-                interface: interface.map(str::to_owned),
-                name: name.to_owned(),
+            self.names.entry(created).or_insert_with(|| Named {
+                name: TypeName {
+                    interface: interface.map(str::to_owned),
+                    name: name.to_owned(),
+                },
+                referenced,
             });
         }
     }
@@ -164,7 +180,7 @@ impl<'a> Converter<'a> {
         let mut current = id;
         let mut target = self.known.get(&id).copied();
         while target.is_none()
-            && let Some(next) = self.wasm.peel_alias(current)
+            && let Some(next) = self.behind(current)
         {
             if chain.len() >= MAX_ALIASES {
                 return Err(Obstacle::Aliases);
@@ -177,7 +193,7 @@ impl<'a> Converter<'a> {
             .iter()
             .rev()
             .filter_map(|id| self.names.get(id))
-            .cloned()
+            .map(|named| named.name.clone())
             .collect();
         let mut target = match target {
             Some(target) => target,
@@ -187,8 +203,8 @@ impl<'a> Converter<'a> {
             if self.known.contains_key(&id) {
                 continue;
             }
-            if let Some(name) = self.names.get(&id).cloned() {
-                target = self.alias(target, &name)?;
+            if let Some(named) = self.names.get(&id) {
+                target = self.alias(target, named.name.clone())?;
             }
             self.known.insert(id, target);
             self.learnt.push(id);
@@ -196,8 +212,16 @@ impl<'a> Converter<'a> {
         Ok(target)
     }
 
+    /// What a type is another name of.
+    fn behind(&self, id: ComponentDefinedTypeId) -> Option<ComponentDefinedTypeId> {
+        match self.names.get(&id) {
+            Some(named) if named.referenced != id => Some(named.referenced),
+            _ => self.wasm.peel_alias(id),
+        }
+    }
+
     /// Another name of a known type: a definition of its own only where it has a comment of its own.
-    fn alias(&mut self, target: TypeId, name: &TypeName) -> Result<TypeId, Obstacle> {
+    fn alias(&mut self, target: TypeId, name: TypeName) -> Result<TypeId, Obstacle> {
         let Some(docs) = self.docs.of_type(name.interface.as_deref(), &name.name) else {
             return Ok(target);
         };

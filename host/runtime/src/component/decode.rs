@@ -260,8 +260,8 @@ impl Reader<'_> {
                 for (inner, item) in &types[id].exports {
                     self.bounds.item(inner)?;
                     match item.ty {
-                        ComponentEntityType::Type { created, .. } => {
-                            self.converter.name_type(created, Some(name), inner);
+                        ComponentEntityType::Type { created, referenced } => {
+                            self.converter.name_type(created, referenced, Some(name), inner);
                         }
                         ComponentEntityType::Func(_) => functions.push(inner.clone()),
                         ComponentEntityType::Module(_)
@@ -271,8 +271,8 @@ impl Reader<'_> {
                     }
                 }
             }
-            ComponentEntityType::Type { created, .. } => {
-                self.converter.name_type(created, None, name);
+            ComponentEntityType::Type { created, referenced } => {
+                self.converter.name_type(created, referenced, None, name);
                 // A type of the world is nothing that the host would have to provide, a resource is.
                 if matches!(created, ComponentAnyTypeId::Defined(_)) {
                     return Ok(());
@@ -301,12 +301,12 @@ impl Reader<'_> {
             ComponentEntityType::Instance(id) => {
                 for (inner, item) in &types[id].exports {
                     self.bounds.item(inner)?;
-                    if let ComponentEntityType::Type { created, .. } = item.ty {
-                        self.converter.name_type(created, Some(name), inner);
+                    if let ComponentEntityType::Type { created, referenced } = item.ty {
+                        self.converter.name_type(created, referenced, Some(name), inner);
                     }
                 }
             }
-            ComponentEntityType::Type { created, .. } => self.converter.name_type(created, None, name),
+            ComponentEntityType::Type { created, referenced } => self.converter.name_type(created, referenced, None, name),
             ComponentEntityType::Func(_)
             | ComponentEntityType::Module(_)
             | ComponentEntityType::Value(_)
