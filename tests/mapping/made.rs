@@ -14,7 +14,9 @@ use portcullis_runtime::component::{Description, describe};
 /// passed in memory returns its arguments; any other one traps.
 pub(crate) fn component(wit: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    let package = resolve.push_str("test.wit", wit).unwrap_or_else(|e| panic!("{e:?}\n{wit}"));
+    let package = resolve
+        .push_str("test.wit", wit)
+        .unwrap_or_else(|e| panic!("{e:?}\n{wit}"));
     let world = resolve.select_world(&[package], None).expect("one world");
     let mut module = echo_module(&resolve, world);
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
@@ -71,9 +73,11 @@ fn echo_module(resolve: &Resolve, world: WorldId) -> Vec<u8> {
     for (key, item) in &resolve.worlds[world].exports {
         let of_interface: Vec<(Option<&WorldKey>, &wit_parser::Function)> = match item {
             WorldItem::Function(function) => vec![(None, function)],
-            WorldItem::Interface { id, .. } => {
-                resolve.interfaces[*id].functions.values().map(|f| (Some(key), f)).collect()
-            }
+            WorldItem::Interface { id, .. } => resolve.interfaces[*id]
+                .functions
+                .values()
+                .map(|f| (Some(key), f))
+                .collect(),
             WorldItem::Type { .. } => vec![],
         };
         for (interface, func) in of_interface {

@@ -12,7 +12,11 @@ fn check(declarations: &str, ty: &str, input: Value, output: Value) {
     assert_eq!(made.left_out, [], "{ty}");
     let definition = &made.tools[0].definition;
     assert_eq!(Value::Object(definition.input_schema.clone()), input, "input of {ty}");
-    assert_eq!(Value::Object(definition.output_schema.clone()), output, "output of {ty}");
+    assert_eq!(
+        Value::Object(definition.output_schema.clone()),
+        output,
+        "output of {ty}"
+    );
 }
 
 /// For a type that is the same in both directions, not an object, and neither optional nor named.
@@ -35,8 +39,14 @@ fn primitives() {
     check_simple("s8", json!({"type": "integer", "minimum": -128, "maximum": 127}));
     check_simple("u16", json!({"type": "integer", "minimum": 0, "maximum": 65535}));
     check_simple("s16", json!({"type": "integer", "minimum": -32768, "maximum": 32767}));
-    check_simple("u32", json!({"type": "integer", "minimum": 0, "maximum": 4294967295_u32}));
-    check_simple("s32", json!({"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX}));
+    check_simple(
+        "u32",
+        json!({"type": "integer", "minimum": 0, "maximum": 4294967295_u32}),
+    );
+    check_simple(
+        "s32",
+        json!({"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX}),
+    );
     check_simple(
         "u64",
         json!({"type": "integer", "minimum": 0, "exclusiveMaximum": 18446744073709551616.0}),

@@ -17,6 +17,8 @@ const MAX_FUNCTIONS: usize = 1_000;
 const MAX_ITEMS: usize = 100_000;
 /// Most text of names of imports and functions, in bytes.
 const MAX_TEXT: usize = 4 << 20;
+/// Longest message of the validator handed on, in characters.
+const MAX_MESSAGE: usize = 300;
 const MAGIC: &[u8] = b"\0asm";
 /// The stray instance that componentize-py exports; its own tools stand beside it.
 const STRAY_INSTANCE: &str = "exports";
@@ -85,11 +87,8 @@ pub fn describe(bytes: &[u8]) -> Result<Description, DescribeError> {
     let mut depth: usize = 0;
     let mut types = None;
     for payload in Parser::new(0).parse_all(bytes) {
-        let payload = payload.map_err(|error| invalid(&error, bytes.len()))?;
-        match validator
-            .payload(&payload)
-            .map_err(|error| invalid(&error, bytes.len()))?
-        {
+        let payload = payload.map_err(|error| unreadable(&error, bytes.len()))?;
+        match validator.payload(&payload).map_err(|error| invalid(&error))? {
             ValidPayload::End(end) if depth == 0 => types = Some(end),
             _ => {}
         }
@@ -101,13 +100,13 @@ pub fn describe(bytes: &[u8]) -> Result<Description, DescribeError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    let import = import.map_err(|error| invalid(&error, bytes.len()))?;
+                    let import = import.map_err(|error| invalid(&error))?;
                     names.imports.push(import.name.name);
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
-                    let export = export.map_err(|error| invalid(&error, bytes.len()))?;
+                    let export = export.map_err(|error| invalid(&error))?;
                     names.exports.push(export.name.name);
                 }
             }
@@ -172,15 +171,20 @@ fn check_kind(bytes: &[u8]) -> Result<(), DescribeError> {
     }
 }
 
-fn invalid(error: &wasmparser::Error, size: usize) -> DescribeError {
-    let offset = error.offset();
-    if error.message().contains("unexpected end") && offset >= size {
+/// What the parser does not read: where the bytes end within something, they are cut off; a damaged length looks the
+/// same.
+fn unreadable(error: &wasmparser::Error, size: usize) -> DescribeError {
+    if error.message().starts_with("unexpected end") {
         return DescribeError::CutOff { size };
     }
+    invalid(error)
+}
+
+fn invalid(error: &wasmparser::Error) -> DescribeError {
     DescribeError::Invalid {
-        offset,
+        offset: error.offset(),
         // The message can quote names of the component.
-        message: error.message().escape_debug().take(300).collect(),
+        message: error.message().escape_debug().take(MAX_MESSAGE).collect(),
     }
 }
 
@@ -306,7 +310,9 @@ impl Reader<'_> {
                     }
                 }
             }
-            ComponentEntityType::Type { created, referenced } => self.converter.name_type(created, referenced, None, name),
+            ComponentEntityType::Type { created, referenced } => {
+                self.converter.name_type(created, referenced, None, name)
+            }
             ComponentEntityType::Func(_)
             | ComponentEntityType::Module(_)
             | ComponentEntityType::Value(_)

@@ -72,7 +72,7 @@ pub fn definitions(
             }
         }
     }
-    let mut names = tool_names(description.functions.iter().filter(|f| f.obstacle.is_none())).into_iter();
+    let mut names = tool_names(prefix, description.functions.iter().filter(|f| f.obstacle.is_none())).into_iter();
     let mut made = Definitions {
         tools: Vec::new(),
         left_out: Vec::new(),
@@ -86,7 +86,7 @@ pub fn definitions(
         if chosen.is_some_and(|chosen| !chosen.iter().any(|c| is_called(function, c))) {
             continue;
         }
-        let entry = name.and_then(|name| define(description, function, &format!("{prefix}{name}"), &mut total));
+        let entry = name.and_then(|name| define(description, function, name, &mut total));
         match entry {
             Ok(definition) => made.tools.push(ToolEntry {
                 function: position,
@@ -104,7 +104,7 @@ pub fn definitions(
 fn define(
     description: &Description,
     function: &Function,
-    name: &str,
+    name: String,
     total: &mut usize,
 ) -> Result<ToolDefinition, String> {
     let definition = ToolDefinition {

@@ -6,10 +6,13 @@ use portcullis_policy::snake_case;
 
 use crate::component::Function;
 
-/// The name of each function without the prefix, or why it has none. The names depend on all functions that can be
+/// The name of each function, or why it has none. The names depend on all functions that can be
 /// tools and not on those that an operator chose, so that a choice renames nothing.
-pub(super) fn tool_names<'a>(functions: impl Iterator<Item = &'a Function>) -> Vec<Result<String, String>> {
-    let candidates: Vec<Vec<String>> = functions.map(candidates).collect();
+pub(super) fn tool_names<'a>(
+    prefix: &str,
+    functions: impl Iterator<Item = &'a Function>,
+) -> Vec<Result<String, String>> {
+    let candidates: Vec<Vec<String>> = functions.map(|f| candidates(prefix, f)).collect();
     let mut levels = vec![0_usize; candidates.len()];
     loop {
         let mut by_name: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -50,20 +53,22 @@ fn names_at<'a>(candidates: &'a [Vec<String>], levels: &'a [usize]) -> impl Iter
 }
 
 /// The names that a function may have, the shortest first.
-fn candidates(function: &Function) -> Vec<String> {
+fn candidates(prefix: &str, function: &Function) -> Vec<String> {
     let name = snake_case(&function.name);
-    let Some(interface) = &function.interface else {
-        return vec![name];
-    };
-    let id = InterfaceId::of(interface);
-    let short = format!("{}_{name}", snake_case(id.interface));
-    match id.package {
-        Some((namespace, package)) => {
-            let full = format!("{}_{}_{short}", snake_case(namespace), snake_case(package));
-            vec![name, short, full]
+    let mut names = vec![format!("{prefix}{name}")];
+    if let Some(interface) = &function.interface {
+        let id = InterfaceId::of(interface);
+        let short = format!("{}_{name}", snake_case(id.interface));
+        names.push(format!("{prefix}{short}"));
+        if let Some((namespace, package)) = id.package {
+            names.push(format!(
+                "{prefix}{}_{}_{short}",
+                snake_case(namespace),
+                snake_case(package)
+            ));
         }
-        None => vec![name, short],
     }
+    names
 }
 
 /// The parts of the id of an interface: `namespace:package/interface@version`, or a plain name within a world.
