@@ -107,6 +107,11 @@ impl BuildError {
 /// When the target `wasm32-wasip2` or the toolchain is missing, when the folder holds no plugin, the compiler refuses
 /// it, or `requests.toml` is wrong. Missing and unreadable descriptions are warnings.
 pub fn build(dir: &Path, options: BuildOptions) -> Result<Built, BuildError> {
+    build_into(dir, options, None)
+}
+
+/// [`build`], where cargo keeps its files in `target` instead of where its configuration says.
+fn build_into(dir: &Path, options: BuildOptions, target: Option<&Path>) -> Result<Built, BuildError> {
     let dir = dir.canonicalize().map_err(|source| file("read", dir, source))?;
     let not_built = |reason| BuildError::NotBuilt {
         dir: dir.clone(),
@@ -117,7 +122,7 @@ pub fn build(dir: &Path, options: BuildOptions) -> Result<Built, BuildError> {
         .map_err(|source| file("read", &dir, source))?
         .map_err(not_built)?;
     let requests = Requests::read(&dir)?;
-    let made = cargo::run(&dir, options.quiet)?;
+    let made = cargo::run(&dir, options.quiet, target)?;
     let name = find::name_of(&made.manifest)
         .map_err(|source| file("read", &made.manifest, source))?
         .map_err(not_built)?;

@@ -78,7 +78,7 @@ pub(crate) struct Artefact {
 }
 
 /// Builds the package in `dir`, an absolute path. The compiler's messages go to stderr as they come.
-pub(crate) fn run(dir: &Path, quiet: bool) -> Result<Artefact, CargoError> {
+pub(crate) fn run(dir: &Path, quiet: bool, target: Option<&Path>) -> Result<Artefact, CargoError> {
     require_target(dir)?;
     let mut cargo = Command::new("cargo");
     cargo
@@ -91,6 +91,7 @@ pub(crate) fn run(dir: &Path, quiet: bool) -> Result<Artefact, CargoError> {
             "--message-format=json-render-diagnostics",
         ])
         .args(quiet.then_some("--quiet"))
+        .args(target.iter().flat_map(|target| [Path::new("--target-dir"), target]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let start = |source| CargoError::Run {
