@@ -37,6 +37,8 @@ pub(super) enum Obstacle {
     Expanded,
     #[error("the types of all functions before it and its own have more than {MAX_EXPANDED_TOTAL} parts")]
     Total,
+    #[error("a type in its signature is not there")]
+    Unknown,
     #[error(transparent)]
     Types(#[from] TypeError),
 }
@@ -238,7 +240,7 @@ impl<'a> Converter<'a> {
     /// A definition with its names, the first one first: it keeps that, and the comments of the first that has some.
     fn define(&mut self, id: ComponentDefinedTypeId, names: &[TypeName]) -> Result<TypeId, Obstacle> {
         let wasm = self.wasm;
-        let kind = self.kind(&wasm[id], names)?;
+        let kind = self.kind(wasm.get(id).ok_or(Obstacle::Unknown)?, names)?;
         let docs = names
             .iter()
             .find_map(|n| self.docs.of_type(n.interface.as_deref(), &n.name));

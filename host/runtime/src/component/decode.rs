@@ -1,6 +1,6 @@
 //! One pass over the bytes of a component: validate, find its imports, exports and sections, describe them.
 
-use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType};
+use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ComponentInstanceTypeId, ComponentItem};
 use wasmparser::types::TypesRef;
 use wasmparser::{Encoding, Parser, Payload, ValidPayload, Validator, WasmFeatures};
 
@@ -261,7 +261,7 @@ impl Reader<'_> {
         let mut functions = Vec::new();
         match item.ty {
             ComponentEntityType::Instance(id) => {
-                for (inner, item) in &types[id].exports {
+                for (inner, item) in exports(types, id) {
                     self.bounds.item(inner)?;
                     match item.ty {
                         ComponentEntityType::Type { created, referenced } => {
@@ -303,7 +303,7 @@ impl Reader<'_> {
         };
         match item.ty {
             ComponentEntityType::Instance(id) => {
-                for (inner, item) in &types[id].exports {
+                for (inner, item) in exports(types, id) {
                     self.bounds.item(inner)?;
                     if let ComponentEntityType::Type { created, referenced } = item.ty {
                         self.converter.name_type(created, referenced, Some(name), inner);
@@ -331,10 +331,9 @@ impl Reader<'_> {
         };
         match item.ty {
             ComponentEntityType::Func(_) => self.function(None, name, item.ty),
-            ComponentEntityType::Instance(id) => types[id]
-                .exports
-                .iter()
-                .try_for_each(|(inner, item)| self.function(Some(name), inner, item.ty)),
+            ComponentEntityType::Instance(id) => {
+                exports(types, id).try_for_each(|(inner, item)| self.function(Some(name), inner, item.ty))
+            }
             ComponentEntityType::Type { .. }
             | ComponentEntityType::Module(_)
             | ComponentEntityType::Value(_)
@@ -354,7 +353,10 @@ impl Reader<'_> {
         }
         let docs = self.converter.docs().function(interface, name);
         let types = self.types;
-        let (params, result, obstacle) = match self.converter.signature(name, &types[id]) {
+        let Some(ty) = types.get(id) else {
+            return Ok(());
+        };
+        let (params, result, obstacle) = match self.converter.signature(name, ty) {
             Ok(signature) => {
                 let params = signature.params.into_iter().map(|(name, ty)| Param { name, ty });
                 (params.collect(), signature.result, None)
@@ -371,4 +373,8 @@ impl Reader<'_> {
         });
         Ok(())
     }
+}
+
+fn exports(types: TypesRef<'_>, instance: ComponentInstanceTypeId) -> impl Iterator<Item = (&String, &ComponentItem)> {
+    types.get(instance).into_iter().flat_map(|instance| &instance.exports)
 }
