@@ -3,6 +3,8 @@
 //! An intent stands in the file before a call runs, its outcome before the reply leaves. A call whose intent cannot be
 //! written does not run. This room decides nothing, and never loses a record silently.
 
+#![forbid(unsafe_code)]
+
 mod event;
 mod file;
 mod record;

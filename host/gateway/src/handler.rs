@@ -26,14 +26,8 @@ use crate::{
 
 /// Milliseconds for which a client may take a list or a discovery for fresh: short, so that a revocation takes effect.
 const FRESH_MS: u64 = 30_000;
-/// The methods that take parameters and are served.
-const METHODS: [&str; 5] = [
-    "initialize",
-    "server/discover",
-    "tools/list",
-    "tools/call",
-    "resources/read",
-];
+/// The methods that take parameters and are served in both eras.
+const METHODS: [&str; 3] = ["tools/list", "tools/call", "resources/read"];
 /// Reports of progress that wait for the client; a guest that is faster loses some.
 const MAX_REPORTS: usize = 16;
 /// How long the last reports may hold the reply back.

@@ -44,7 +44,6 @@ impl Kind {
 pub(crate) struct Verified {
     pub(crate) file: File,
     /// Bytes before the MAC.
-    #[cfg_attr(target_os = "linux", expect(dead_code, reason = "a mapping takes the whole file"))]
     pub(crate) length: u64,
 }
 

@@ -11,6 +11,7 @@ use crate::cache::Verified;
 /// # Errors
 /// When the engine finds that the code is not for it.
 pub(crate) fn load(engine: &Engine, verified: &Verified) -> wasmtime::Result<Component> {
+    tracing::debug!(bytes = verified.length, "mapping native code");
     #[cfg(target_os = "linux")]
     {
         use std::os::fd::AsRawFd;

@@ -112,7 +112,10 @@ pub(crate) async fn run(
             }
             Ok(ExitCode::SUCCESS)
         }
-        Ok(Reply::ToolError(error)) => Err(Fault::new(format!("{}\n  after {cost}", error.text), None)),
+        Ok(Reply::ToolError(error)) => Err(Fault::new(
+            format!("The tool answered with an error, after {cost}:\n  {}", error.text),
+            None,
+        )),
         Err(error @ CallError::BadArguments(_)) => Err(Fault::new(
             error.to_string(),
             Some("`portcullis inspect NAME` shows what the tool takes".into()),

@@ -48,6 +48,11 @@ impl Workspace {
             .collect()
     }
 
+    /// Builds all of the sources.
+    fn build(&mut self, quiet: bool) -> anyhow::Result<()> {
+        (0..self.sources.len()).try_for_each(|index| self.rebuild(index, quiet))
+    }
+
     /// Builds one of the sources again. What was built before stays where this fails.
     fn rebuild(&mut self, index: usize, quiet: bool) -> anyhow::Result<()> {
         let Some(source) = self.sources.get(index) else {
@@ -65,19 +70,22 @@ impl Workspace {
     }
 }
 
-/// Builds what is in `dirs`. One plugin that does not build ends the command: nothing of it was ever served.
-pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> {
+/// Finds what is in `dirs`, and says what of it cannot be built.
+fn find(dirs: &[PathBuf]) -> anyhow::Result<Workspace> {
     let found = find_plugins(dirs).map_err(|error| fault(&error, error.hint()))?;
     for left_out in &found.left_out {
         render::note(&format!("left out: {}: {}", left_out.dir.display(), left_out.reason));
     }
-    let mut workspace = Workspace {
+    Ok(Workspace {
         built: vec![None; found.plugins.len()],
         sources: found.plugins,
-    };
-    for index in 0..workspace.sources.len() {
-        workspace.rebuild(index, quiet)?;
-    }
+    })
+}
+
+/// Builds what is in `dirs`. One plugin that does not build ends the command: nothing of it was ever served.
+pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> {
+    let mut workspace = find(dirs)?;
+    workspace.build(quiet)?;
     Ok(workspace)
 }
 
@@ -88,38 +96,48 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
         .await
         .map_err(|error| fault(&error, error.hint()))?;
     let address = door.address();
-    let mut workspace = tokio::task::block_in_place(|| build(&dirs, false))?;
-    let mut watch = watch(&workspace.sources, DEBOUNCE).map_err(|error| fault(&error, None))?;
+    let mut workspace = find(&dirs)?;
+    // Before the build too: what changes meanwhile is not lost.
+    let mut watch = watch(&workspace.sources, DEBOUNCE).map_err(|error| fault(&error, error.hint()))?;
+    tokio::task::block_in_place(|| workspace.build(false))?;
     let host = open("dev")?;
     host.apply(workspace.specs()).await?;
     render::waiting("compiling…", host.catalogue.settled()).await;
     render::note(&welcome(&host, &dirs, address));
 
-    let name = ServerName("portcullis".into());
-    let served = door.serve(Arc::clone(&host.gateway), &name, shutdown.clone());
-    let rebuilt = async {
+    // In a task of its own, since a rebuild blocks this one.
+    let gateway = Arc::clone(&host.gateway);
+    let told = shutdown.clone();
+    let served = tokio::spawn(async move { door.serve(gateway, &ServerName("portcullis".into()), told).await });
+    let rebuilding = async {
         loop {
             for index in watch.changed().await {
-                // A plugin that does not build leaves the one that did in place.
-                match tokio::task::block_in_place(|| workspace.rebuild(index, false)) {
-                    Ok(()) => {
-                        if let Err(error) = host.apply(workspace.specs()).await {
-                            _ = render::failure(&error);
-                        }
-                        host.catalogue.settled().await;
-                        render::note("rebuilt");
-                    }
-                    Err(error) => _ = render::failure(&error),
-                }
+                rebuild(&mut workspace, index, &host).await;
             }
         }
     };
     tokio::select! {
-        ended = served => ended?,
-        () = rebuilt => (),
+        ended = served => ended??,
+        () = rebuilding => (),
     }
     host.close();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds and serves one plugin again. One that does not build leaves what was served in place.
+async fn rebuild(workspace: &mut Workspace, index: usize, host: &Host) {
+    let applied = match tokio::task::block_in_place(|| workspace.rebuild(index, false)) {
+        Ok(()) => host.apply(workspace.specs()).await,
+        Err(error) => Err(error),
+    };
+    match applied {
+        Ok(()) => {
+            host.catalogue.settled().await;
+            render::note("rebuilt");
+        }
+        // It is told; the code is for a command that ends.
+        Err(error) => _ = render::failure(&error),
+    }
 }
 
 /// What to do next.
