@@ -19,3 +19,4 @@ mod random;
 mod results;
 mod schemas;
 mod sections;
+mod shapes;
