@@ -1,0 +1,113 @@
+//! `Plugin::call` against the bare loop, in one thread of this process.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use portcullis_policy::{Limits, Permit, PluginName, Principal, ToolName, ToolRules, decide};
+use portcullis_runtime::{
+    CallRequest, Component, Plugin, Reply, Runtime, RuntimeOptions, StateDir,
+    worker::{WorkerCommand, WorkerLimits},
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    floor::sandbox::{self, Floor},
+    report::{Bound, Report},
+    samples::{Least, Samples},
+    server::Bench,
+};
+
+const TEXT: &str = "the quick brown fox";
+const CALLS: usize = 5_000;
+const WARM_UP: usize = 1_000;
+
+pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let floor = Floor::new(portcullis_artifacts::ECHO)?;
+    let dir = tempfile::tempdir()?;
+    let ours = tokio.block_on(Ours::new(bench, &dir.path().join("state")))?;
+    let (mut best_floor, mut best_ours) = (Least::default(), Least::default());
+    let run_floor = || tokio.block_on(timed_floor(&floor));
+    let run_ours = || tokio.block_on(ours.timed());
+    Samples::take(WARM_UP, run_floor)?;
+    Samples::take(WARM_UP, run_ours)?;
+    for _ in 0..bench.rounds {
+        best_floor.add(Samples::take(CALLS, run_floor)?.percentile(50));
+        best_ours.add(Samples::take(CALLS, run_ours)?.percentile(50));
+    }
+    report.ratio(
+        "in process, p50",
+        "µs",
+        best_floor.micros(),
+        best_ours.micros(),
+        Bound::AtMost(1.5),
+    )
+}
+
+async fn timed_floor(floor: &Floor) -> anyhow::Result<Duration> {
+    let began = Instant::now();
+    let answer = floor.call(TEXT).await?;
+    let took = began.elapsed();
+    ensure!(answer == TEXT);
+    Ok(took)
+}
+
+/// The plugin, loaded as the host loads it.
+struct Ours {
+    plugin: Plugin,
+    permit: Permit,
+    arguments: Map<String, Value>,
+}
+
+impl Ours {
+    async fn new(bench: &Bench, state: &std::path::Path) -> anyhow::Result<Self> {
+        let worker = WorkerCommand {
+            program: bench.portcullis().to_owned(),
+            arguments: vec!["worker".into()],
+            limits: WorkerLimits::default(),
+        };
+        let options = RuntimeOptions {
+            max_concurrent_calls: sandbox::CALLS,
+            worker,
+        };
+        let runtime = Arc::new(Runtime::new(options, &StateDir::open(state)?)?);
+        let component = Component::read(portcullis_artifacts::ECHO.as_ref())?;
+        let description = Arc::new(runtime.describe(&component).await?);
+        let limits = Limits::default();
+        let plugin = Plugin::load(&runtime, &component, description, limits.concurrency).await?;
+        let rules = ToolRules {
+            plugin: PluginName::new("echo")?,
+            tool: ToolName::new("echo_echo")?,
+            limits,
+        };
+        let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
+        let arguments = Map::from_iter([("text".to_owned(), Value::from(TEXT))]);
+        Ok(Self {
+            plugin,
+            permit,
+            arguments,
+        })
+    }
+
+    async fn timed(&self) -> anyhow::Result<Duration> {
+        let request = CallRequest {
+            permit: self.permit.clone(),
+            function: 0,
+            arguments: self.arguments.clone(),
+            id: "bench-1".into(),
+            reports: None,
+            received: Instant::now(),
+        };
+        let began = Instant::now();
+        let end = self.plugin.call(request).await;
+        let took = began.elapsed();
+        let Reply::Structured(answer) = end.result? else {
+            anyhow::bail!("the tool failed")
+        };
+        ensure!(answer.get("result").context("there is no result")? == TEXT);
+        Ok(took)
+    }
+}

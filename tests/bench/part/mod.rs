@@ -1,0 +1,56 @@
+//! The parts of the measurement, in the order in which they run.
+
+mod calls;
+mod in_process;
+mod list;
+mod memory;
+mod neighbours;
+mod start;
+
+use clap::ValueEnum;
+
+use crate::{report::Report, server::Bench};
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// A call of a plugin, without a transport.
+    InProcess,
+    /// Calls over standard input and output.
+    Stdio,
+    /// Calls over HTTP.
+    Http,
+    /// A call beside 32 that spin.
+    Neighbours,
+    /// Growth over 10,000 calls.
+    Memory,
+    /// A list of 500 tools.
+    List,
+    /// From the start of the process to the first reply.
+    Start,
+}
+
+impl Part {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::InProcess,
+        Self::Stdio,
+        Self::Http,
+        Self::Neighbours,
+        Self::Memory,
+        Self::List,
+        Self::Start,
+    ];
+
+    /// Measures it.
+    pub(crate) fn measure(self, bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+        match self {
+            Self::InProcess => in_process::measure(bench, report),
+            Self::Stdio => calls::stdio(bench, report),
+            Self::Http => calls::http(bench, report),
+            Self::Neighbours => neighbours::measure(bench, report),
+            Self::Memory => memory::measure(bench, report),
+            Self::List => list::measure(bench, report),
+            Self::Start => start::measure(bench, report),
+        }
+    }
+}

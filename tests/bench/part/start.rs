@@ -1,0 +1,82 @@
+//! From the start of the process to the reply to `initialize`, and to the first answer of a plugin, with a full cache.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use serde_json::json;
+
+use crate::{
+    client::{Client, Request, Stdio},
+    report::{Bound, Report},
+    samples::Least,
+    server::{Bench, House, Side},
+};
+
+/// What the issue promises, in milliseconds.
+const INITIALIZE: f64 = 50.0;
+
+pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    let (js, python) = (component("js-")?, component("py-")?);
+    let mut plugins = vec![("echo", portcullis_artifacts::ECHO, "")];
+    let large = [("js", &js), ("py", &python)].map(|(name, path)| Some((name, path.as_deref()?, "")));
+    plugins.extend(large.into_iter().flatten());
+    let house = House::new(&plugins)?;
+    // Fills the cache: compiles what is not compiled yet.
+    bench.run(&house, &["list"])?;
+
+    let mut floor = Least::default();
+    let (mut initialize, mut first) = (Least::default(), vec![Least::default(); plugins.len()]);
+    for _ in 0..bench.rounds {
+        floor.add(Stdio::open(bench.start_stdio(Side::Floor(None))?)?.1);
+        initialize.add(Stdio::open(bench.start_stdio(Side::Ours(&house))?)?.1);
+        for ((name, ..), first) in plugins.iter().zip(&mut first) {
+            let process = bench.start_stdio(Side::Ours(&house))?;
+            let began = process.began;
+            let mut client = Stdio::open(process)?.0;
+            client.once(&Request::call(
+                &format!("{name}_echo"),
+                &json!({ "text": "first" }),
+                "first",
+            ))?;
+            first.add(began.elapsed());
+        }
+    }
+    let names: Vec<_> = plugins.iter().map(|(name, ..)| *name).collect();
+    let what = format!("start to initialize, {}", names.join(" + "));
+    report.figure("bare server: start to initialize", "ms", floor.millis(), Bound::None)?;
+    report.figure(&what, "ms", initialize.millis(), Bound::Absolute(INITIALIZE))?;
+    for ((name, ..), first) in plugins.iter().zip(first) {
+        report.figure(
+            &format!("start to the first answer of {name}"),
+            "ms",
+            first.millis(),
+            Bound::None,
+        )?;
+    }
+    Ok(())
+}
+
+/// The component of a foreign toolchain, where `tests/setup` has put it; the newest.
+#[expect(clippy::print_stderr, reason = "standard output is the report's")]
+fn component(prefix: &str) -> anyhow::Result<Option<String>> {
+    let tools = std::env::var_os("PORTCULLIS_TOOLS").map(PathBuf::from);
+    let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools"));
+    let folder = tools.join("components");
+    let mut newest = None;
+    for entry in fs::read_dir(&folder).into_iter().flatten() {
+        let entry = entry?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if name.starts_with(prefix) && name.ends_with(".wasm") {
+            newest = newest.max(Some((entry.metadata()?.modified()?, entry.path().canonicalize()?)));
+        }
+    }
+    if newest.is_none() {
+        eprintln!(
+            "no `{prefix}*.wasm` in {}: run `tests/setup/run --components`",
+            folder.display()
+        );
+    }
+    Ok(newest.and_then(|(_, path)| path.into_os_string().into_string().ok()))
+}

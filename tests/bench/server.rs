@@ -1,0 +1,209 @@
+//! The servers that are measured: the floor's, which are this program again, and Portcullis, the real binary.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio as Pipe},
+    time::Instant,
+};
+
+use anyhow::{Context, bail};
+use tempfile::TempDir;
+
+use crate::client::{Http, Stdio};
+
+/// What all parts share.
+pub(crate) struct Bench {
+    /// Rounds of each side.
+    pub(crate) rounds: u32,
+    portcullis: PathBuf,
+    this: PathBuf,
+}
+
+/// Which side.
+#[derive(Clone, Copy)]
+pub(crate) enum Side<'a> {
+    /// The bare server; lists the tools in this file, where there is one.
+    Floor(Option<&'a Path>),
+    /// Portcullis, with this configuration.
+    Ours(&'a House),
+}
+
+/// A configuration with a state directory of its own, gone when dropped.
+pub(crate) struct House {
+    dir: TempDir,
+}
+
+impl House {
+    /// Plugins by name, with the path of each and more lines of its table.
+    pub(crate) fn new(plugins: &[(&str, &str, &str)]) -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let mut config = String::new();
+        for (name, source, more) in plugins {
+            config += &format!("[plugins.{name}]\nsource = {source:?}\n{more}\n");
+        }
+        fs::write(dir.path().join("portcullis.toml"), config)?;
+        Ok(Self { dir })
+    }
+
+    /// The trivial guest alone.
+    pub(crate) fn echo() -> anyhow::Result<Self> {
+        Self::new(&[("echo", portcullis_artifacts::ECHO, "")])
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Bench {
+    pub(crate) fn new(rounds: u32) -> anyhow::Result<Self> {
+        let this = std::env::current_exe()?;
+        let portcullis = this.with_file_name("portcullis");
+        if !portcullis.is_file() {
+            let release = if cfg!(debug_assertions) { "" } else { " --release" };
+            bail!("`portcullis` is not beside this program: run `cargo build{release} -p portcullis`");
+        }
+        Ok(Self {
+            rounds,
+            portcullis,
+            this,
+        })
+    }
+
+    /// The binary that is measured.
+    pub(crate) fn portcullis(&self) -> &Path {
+        &self.portcullis
+    }
+
+    /// Starts a server on standard input and output.
+    pub(crate) fn stdio(&self, side: Side<'_>) -> anyhow::Result<Stdio> {
+        Ok(Stdio::open(self.start_stdio(side)?)?.0)
+    }
+
+    /// The same without a session yet.
+    pub(crate) fn start_stdio(&self, side: Side<'_>) -> anyhow::Result<Process> {
+        Process::start(
+            self.command(side, "floor-stdio", &["serve", "--stdio"])
+                .stdin(Pipe::piped()),
+        )
+    }
+
+    /// Starts a server on a free port.
+    pub(crate) fn http(&self, side: Side<'_>) -> anyhow::Result<Http> {
+        let mut process = Process::start(
+            self.command(side, "floor-http", &["serve", "--http", "127.0.0.1:0"])
+                .stdin(Pipe::null()),
+        )?;
+        let address = process.address()?;
+        Http::open(process, address)
+    }
+
+    /// Runs a command of Portcullis to its end.
+    pub(crate) fn run(&self, house: &House, arguments: &[&str]) -> anyhow::Result<()> {
+        let done = Command::new(&self.portcullis)
+            .current_dir(house.path())
+            .args(arguments)
+            .output()?;
+        if !done.status.success() {
+            bail!(
+                "portcullis {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&done.stderr)
+            );
+        }
+        Ok(())
+    }
+
+    fn command(&self, side: Side<'_>, floor: &str, ours: &[&str]) -> Command {
+        let mut command;
+        match side {
+            Side::Floor(tools) => {
+                command = Command::new(&self.this);
+                command.arg(floor);
+                if let Some(tools) = tools {
+                    command.arg("--tools").arg(tools);
+                }
+            }
+            Side::Ours(house) => {
+                command = Command::new(&self.portcullis);
+                command
+                    .args(ours)
+                    .current_dir(house.path())
+                    .env_remove("PORTCULLIS_LOG");
+            }
+        }
+        command
+    }
+}
+
+/// A server, killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    /// Just before it was started.
+    pub(crate) began: Instant,
+    pub(crate) stdin: Option<ChildStdin>,
+    pub(crate) stdout: Option<ChildStdout>,
+    stderr: Option<BufReader<ChildStderr>>,
+}
+
+impl Process {
+    fn start(command: &mut Command) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let mut child = command
+            .stdout(Pipe::piped())
+            .stderr(Pipe::piped())
+            .spawn()
+            .with_context(|| format!("could not start `{}`", command.get_program().display()))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        let stderr = child.stderr.take().map(BufReader::new);
+        Ok(Self {
+            child,
+            began,
+            stdin,
+            stdout,
+            stderr,
+        })
+    }
+
+    /// The address that it says, on standard error, it serves at.
+    fn address(&mut self) -> anyhow::Result<SocketAddr> {
+        let mut stderr = self.stderr.take().context("its standard error was read already")?;
+        let mut said = String::new();
+        loop {
+            let before = said.len();
+            if stderr.read_line(&mut said)? == 0 {
+                bail!("the server ended before it listened: {said}");
+            }
+            let line = said.get(before..).unwrap_or_default();
+            let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once("/mcp"));
+            if let Some((address, _)) = address {
+                let address = address.parse()?;
+                self.stderr = Some(stderr);
+                return Ok(address);
+            }
+        }
+    }
+
+    /// Bytes of memory that are its own and in use.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .context("the memory of a process is read from /proc, which only Linux has")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("there is no `VmRSS`")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib << 10)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may be gone already.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
