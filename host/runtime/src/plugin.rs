@@ -1,10 +1,6 @@
 //! A component held ready, and the run of one call of it.
 
-use std::{
-    future::Future,
-    sync::Arc,
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use portcullis_audit::Used;
 use portcullis_policy::{Digest, Limits, Permit};
@@ -131,8 +127,17 @@ impl Plugin {
             .collect();
         let digest = component.digest();
         let slots = Arc::new(Semaphore::new(concurrency as usize));
-        let loaded = Loaded { digest, description, exports, instance, slots };
-        Ok(Self { runtime: Arc::clone(runtime), loaded: Arc::new(loaded) })
+        let loaded = Loaded {
+            digest,
+            description,
+            exports,
+            instance,
+            slots,
+        };
+        Ok(Self {
+            runtime: Arc::clone(runtime),
+            loaded: Arc::new(loaded),
+        })
     }
 
     /// The digest of the component's bytes.
@@ -142,7 +147,14 @@ impl Plugin {
 
     /// Runs one call in a fresh sandbox. Dropping the future stops the guest.
     pub async fn call(&self, request: CallRequest) -> CallEnd {
-        let CallRequest { permit, function, arguments, id, reports, received } = request;
+        let CallRequest {
+            permit,
+            function,
+            arguments,
+            id,
+            reports,
+            received,
+        } = request;
         let log = Arc::new(CallLog::default());
         let limits = permit.limits().clone();
         let deadline = received + limits.deadline;
@@ -150,20 +162,54 @@ impl Plugin {
             Err(error) => (Err(error), 0),
             Ok((export, params)) => {
                 let principal = permit.principal().clone();
-                let ctx = capability::call::Ctx { id, principal, deadline, reports, last: f64::NEG_INFINITY };
-                self.bounded(Job { function, export, params, ctx, limits, log: Arc::clone(&log) }, received).await
+                let ctx = capability::call::Ctx {
+                    id,
+                    principal,
+                    deadline,
+                    reports,
+                    last: f64::NEG_INFINITY,
+                };
+                self.bounded(
+                    Job {
+                        function,
+                        export,
+                        params,
+                        ctx,
+                        limits,
+                        log: Arc::clone(&log),
+                    },
+                    received,
+                )
+                .await
             }
         };
         let micros = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
-        CallEnd { result, used: Used { micros, fuel, memory: log.used_memory() }, log }
+        CallEnd {
+            result,
+            used: Used {
+                micros,
+                fuel,
+                memory: log.used_memory(),
+            },
+            log,
+        }
     }
 
-    fn decode(&self, function: usize, arguments: &Map<String, Value>) -> Result<(ComponentExportIndex, Vec<Val>), CallError> {
-        let Loaded { description, exports, .. } = &*self.loaded;
+    fn decode(
+        &self,
+        function: usize,
+        arguments: &Map<String, Value>,
+    ) -> Result<(ComponentExportIndex, Vec<Val>), CallError> {
+        let Loaded {
+            description, exports, ..
+        } = &*self.loaded;
         let (Some(described), Some(Some(export))) = (description.functions.get(function), exports.get(function)) else {
             return Err(CallError::Host(format!("function {function} is not there")));
         };
-        Ok((*export, wit::decode_arguments(&description.types, described, arguments)?))
+        Ok((
+            *export,
+            wit::decode_arguments(&description.types, described, arguments)?,
+        ))
     }
 
     /// Waits for a slot, then runs, both within the deadline.
@@ -173,12 +219,28 @@ impl Plugin {
         let wait = |slots: &Arc<Semaphore>| slot(Arc::clone(slots), deadline);
         // The plugin's own first, so that calls waiting for it take nothing from others.
         let Some(own) = wait(&self.loaded.slots).await else {
-            return (Err(CallError::Busy { waited: limit, scope: "limit `concurrency` of the plugin" }), 0);
+            return (
+                Err(CallError::Busy {
+                    waited: limit,
+                    scope: "limit `concurrency` of the plugin",
+                }),
+                0,
+            );
         };
         let Some(any) = wait(&self.runtime.slots).await else {
-            return (Err(CallError::Busy { waited: limit, scope: "`max-concurrent-calls` of the host" }), 0);
+            return (
+                Err(CallError::Busy {
+                    waited: limit,
+                    scope: "`max-concurrent-calls` of the host",
+                }),
+                0,
+            );
         };
-        let running = Running { runtime: Arc::clone(&self.runtime), loaded: Arc::clone(&self.loaded), _slots: [own, any] };
+        let running = Running {
+            runtime: Arc::clone(&self.runtime),
+            loaded: Arc::clone(&self.loaded),
+            _slots: [own, any],
+        };
         match timeout_at(deadline, self.runtime.background.run(running.run(job))).await {
             Ok(Ok(end)) => end,
             Ok(Err(error)) => (Err(CallError::Host(error.to_string())), 0),
@@ -189,7 +251,9 @@ impl Plugin {
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin").field("digest", &self.loaded.digest).finish_non_exhaustive()
+        f.debug_struct("Plugin")
+            .field("digest", &self.loaded.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -218,40 +282,44 @@ struct Running {
 }
 
 impl Running {
-    fn run(self, job: Job) -> impl Future<Output = (Result<Reply, CallError>, u64)> + Send + 'static {
-        async move {
-            let Job { function, export, params, ctx, limits, log } = job;
-            let mut store = match Sandbox::store(&self.runtime.engine, &limits, &log, ctx) {
-                Ok(store) => store,
-                Err(error) => return (Err(CallError::Host(format!("{error:#}"))), 0),
-            };
-            let Some(described) = self.loaded.description.functions.get(function) else {
-                return (Err(CallError::Host(format!("function {function} is not there"))), 0);
-            };
-            let mut results = vec![Val::Bool(false); usize::from(described.result.is_some())];
-            let ran = async {
-                let instance = self.loaded.instance.instantiate_async(&mut store).await?;
-                let function = instance.get_func(&mut store, export);
-                let function = function.ok_or_else(|| wasmtime::format_err!("the export is not there"))?;
-                function.call_async(&mut store, &params, &mut results).await
-            };
-            let ran: wasmtime::Result<()> = ran.await;
-            let left = store.get_fuel().unwrap_or(0);
-            let fuel = limits.fuel.unwrap_or(u64::MAX).saturating_sub(left);
-            let result = match ran {
-                Err(error) => Err(CallError::classify(&error, store.data(), limits.fuel, limits.output)),
-                Ok(()) => {
-                    let types = &self.loaded.description.types;
-                    match wit::encode_result(types, described, &mut results, limits.output) {
-                        Ok(Ok(object)) => Ok(Reply::Structured(object)),
-                        Ok(Err(error)) => Ok(Reply::ToolError(error)),
-                        Err(EncodeError::OutputTooLarge { limit }) => Err(CallError::OutputTooLarge { limit }),
-                        Err(error @ EncodeError::Mismatch { .. }) => Err(CallError::Host(error.to_string())),
-                    }
+    async fn run(self, job: Job) -> (Result<Reply, CallError>, u64) {
+        let Job {
+            function,
+            export,
+            params,
+            ctx,
+            limits,
+            log,
+        } = job;
+        let mut store = match Sandbox::store(&self.runtime.engine, &limits, &log, ctx) {
+            Ok(store) => store,
+            Err(error) => return (Err(CallError::Host(format!("{error:#}"))), 0),
+        };
+        let Some(described) = self.loaded.description.functions.get(function) else {
+            return (Err(CallError::Host(format!("function {function} is not there"))), 0);
+        };
+        let mut results = vec![Val::Bool(false); usize::from(described.result.is_some())];
+        let ran = async {
+            let instance = self.loaded.instance.instantiate_async(&mut store).await?;
+            let function = instance.get_func(&mut store, export);
+            let function = function.ok_or_else(|| wasmtime::format_err!("the export is not there"))?;
+            function.call_async(&mut store, &params, &mut results).await
+        };
+        let ran: wasmtime::Result<()> = ran.await;
+        let left = store.get_fuel().unwrap_or(0);
+        let fuel = limits.fuel.unwrap_or(u64::MAX).saturating_sub(left);
+        let result = match ran {
+            Err(error) => Err(CallError::classify(&error, store.data(), limits.fuel, limits.output)),
+            Ok(()) => {
+                let types = &self.loaded.description.types;
+                match wit::encode_result(types, described, &mut results, limits.output) {
+                    Ok(Ok(object)) => Ok(Reply::Structured(object)),
+                    Ok(Err(error)) => Ok(Reply::ToolError(error)),
+                    Err(EncodeError::OutputTooLarge { limit }) => Err(CallError::OutputTooLarge { limit }),
+                    Err(error @ EncodeError::Mismatch { .. }) => Err(CallError::Host(error.to_string())),
                 }
-            };
-            (result, fuel)
-        }
+            }
+        };
+        (result, fuel)
     }
 }
-

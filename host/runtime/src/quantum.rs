@@ -52,7 +52,10 @@ impl Background {
         &self,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
-        let first = FirstQuantum { call: Some(Box::pin(call)), used: Duration::ZERO };
+        let first = FirstQuantum {
+            call: Some(Box::pin(call)),
+            used: Duration::ZERO,
+        };
         match first.await {
             Quantum::Done(value) => Ok(value),
             Quantum::Outlived(call) => AbortOnDrop(self.handle().spawn(call)).await,
@@ -60,7 +63,9 @@ impl Background {
     }
 
     fn handle(&self) -> Handle {
-        self.runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+        self.runtime
+            .as_ref()
+            .map_or_else(Handle::current, |runtime| runtime.handle().clone())
     }
 }
 
@@ -87,7 +92,9 @@ impl<F: Future> Future for FirstQuantum<F> {
     type Output = Quantum<F>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(call) = &mut self.call else { return Poll::Pending };
+        let Some(call) = &mut self.call else {
+            return Poll::Pending;
+        };
         let began = Instant::now();
         if let Poll::Ready(value) = call.as_mut().poll(context) {
             return Poll::Ready(Quantum::Done(value));

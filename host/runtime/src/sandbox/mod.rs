@@ -14,11 +14,11 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+pub use self::log::LogLine;
 pub(crate) use self::{
     limiter::{Exhausted, Limiter},
     log::{CallLog, LogFlood},
 };
-pub use self::log::LogLine;
 use crate::{bindings, capability, engine, sandbox::http::NoRequests};
 
 /// Entries of the table of host resources that a guest may hold at one time: streams, pollables, descriptors.
@@ -67,14 +67,28 @@ impl Sandbox {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let limiter = Limiter::new(limits.memory, Arc::clone(log));
-        let mut store = Store::new(engine, Self { wasi, http, requests: NoRequests, table, limiter, call });
+        let mut store = Store::new(
+            engine,
+            Self {
+                wasi,
+                http,
+                requests: NoRequests,
+                table,
+                limiter,
+                call,
+            },
+        );
         store.limiter(|sandbox| &mut sandbox.limiter);
         // Armed before instantiation: start functions and `realloc` run guest code too.
         store.set_fuel(limits.fuel.unwrap_or(u64::MAX))?;
         store.fuel_async_yield_interval(Some(engine::YIELD_EVERY))?;
         store.set_max_component_handles(MAX_HANDLES);
         let output = usize::try_from(limits.output).unwrap_or(usize::MAX);
-        store.set_hostcall_fuel(output.saturating_mul(HOST_BYTES_PER_OUTPUT_BYTE).max(MIN_HOST_CALL_BYTES));
+        store.set_hostcall_fuel(
+            output
+                .saturating_mul(HOST_BYTES_PER_OUTPUT_BYTE)
+                .max(MIN_HOST_CALL_BYTES),
+        );
         Ok(store)
     }
 }
@@ -96,12 +110,19 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandb
 
 impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
     }
 }
 
 impl WasiHttpView for Sandbox {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView { hooks: &mut self.requests, table: &mut self.table, ctx: &mut self.http }
+        WasiHttpCtxView {
+            hooks: &mut self.requests,
+            table: &mut self.table,
+            ctx: &mut self.http,
+        }
     }
 }

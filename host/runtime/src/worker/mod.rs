@@ -8,8 +8,8 @@ mod parent;
 
 use std::time::Duration;
 
-pub use self::{child::main, parent::WorkerCommand};
 pub(crate) use self::parent::Worker;
+pub use self::{child::main, parent::WorkerCommand};
 
 /// What a child is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,10 @@ pub struct WorkerLimits {
 
 impl Default for WorkerLimits {
     fn default() -> Self {
-        Self { cpu: Duration::from_secs(60), memory: 1 << 30 }
+        Self {
+            cpu: Duration::from_secs(60),
+            memory: 1 << 30,
+        }
     }
 }
 

