@@ -11,6 +11,7 @@
 
 mod arguments;
 mod bounds;
+mod checked;
 mod files;
 mod hostile;
 mod made;
