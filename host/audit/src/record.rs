@@ -15,8 +15,9 @@ use crate::{AuditError, Event, Ledger, Outcome};
 pub struct Used {
     /// Wall time in microseconds, waiting included.
     pub micros: u64,
-    /// Units of fuel.
-    pub fuel: u64,
+    /// Units of fuel; not known of a call that was stopped from outside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
     /// Most bytes of linear memory at one time.
     pub memory: u64,
 }
@@ -150,7 +151,7 @@ mod tests {
                 Outcome::Ok,
                 Used {
                     micros: 5,
-                    fuel: 6,
+                    fuel: Some(6),
                     memory: 7,
                 },
             )

@@ -134,7 +134,8 @@ impl Catalogue {
             let same = before.spec.limits.concurrency == spec.limits.concurrency;
             let prepared = before.prepared.ok()?;
             let same = same && prepared.inspection.component.digest() == inspection.component.digest();
-            same.then_some(prepared.code)
+            // What failed is tried again: it may have been the machine's fault.
+            same.then_some(prepared.code).filter(|code| !matches!(*code.borrow(), Code::Failed))
         });
         let code = kept.unwrap_or_else(|| self.make_code(&spec, &inspection));
         Entry {
@@ -146,6 +147,7 @@ impl Catalogue {
     /// Has the plugin's code made or mapped in a task of its own.
     fn make_code(self: &Arc<Self>, spec: &PluginSpec, inspection: &Inspection) -> watch::Receiver<Code> {
         let (made, code) = watch::channel(Code::Preparing);
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&inspection.component.digest());
         let (name, concurrency) = (spec.name.clone(), spec.limits.concurrency);
         let Inspection {
             component, description, ..

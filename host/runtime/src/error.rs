@@ -62,7 +62,7 @@ pub enum CallError {
     #[error("the tool flooded its log: {0}")]
     LogFlood(String),
     /// No slot came free within the deadline.
-    #[error("the tool is busy: no slot came free within {} ({scope})", humane(*waited))]
+    #[error("the tool is busy: no slot came free after {} ({scope})", humane(*waited))]
     Busy {
         /// How long the call waited.
         waited: Duration,
@@ -147,5 +147,5 @@ impl CallError {
 
 /// `1.5s`, `200ms`.
 fn humane(time: Duration) -> String {
-    format!("{time:?}")
+    format!("{:?}", Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)))
 }

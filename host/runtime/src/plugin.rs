@@ -84,7 +84,7 @@ pub struct CallRequest {
 pub struct CallEnd {
     /// The answer, or why there is none.
     pub result: Result<Reply, CallError>,
-    /// What it used. Of a call that was stopped at its deadline the fuel is not known.
+    /// What it used.
     pub used: Used,
     log: Arc<CallLog>,
 }
@@ -159,7 +159,7 @@ impl Plugin {
         let limits = permit.limits().clone();
         let deadline = received + limits.deadline;
         let (result, fuel) = match self.decode(function, &arguments) {
-            Err(error) => (Err(error), 0),
+            Err(error) => (Err(error), Some(0)),
             Ok((export, params)) => {
                 let principal = permit.principal().clone();
                 let ctx = capability::call::Ctx {
@@ -213,38 +213,23 @@ impl Plugin {
     }
 
     /// Waits for a slot, then runs, both within the deadline.
-    async fn bounded(&self, job: Job, received: Instant) -> (Result<Reply, CallError>, u64) {
+    async fn bounded(&self, job: Job, received: Instant) -> Ran {
         let limit = job.limits.deadline;
         let deadline = tokio::time::Instant::from_std(received + limit);
-        let wait = |slots: &Arc<Semaphore>| slot(Arc::clone(slots), deadline);
+        let busy = |scope| (Err(CallError::Busy { waited: received.elapsed(), scope }), Some(0));
         // The plugin's own first, so that calls waiting for it take nothing from others.
-        let Some(own) = wait(&self.loaded.slots).await else {
-            return (
-                Err(CallError::Busy {
-                    waited: limit,
-                    scope: "limit `concurrency` of the plugin",
-                }),
-                0,
-            );
+        let Some(own) = self.runtime.slot(&self.loaded.slots, deadline).await else {
+            return busy("limit `concurrency` of the plugin");
         };
-        let Some(any) = wait(&self.runtime.slots).await else {
-            return (
-                Err(CallError::Busy {
-                    waited: limit,
-                    scope: "`max-concurrent-calls` of the host",
-                }),
-                0,
-            );
+        let Some(any) = self.runtime.slot(&self.runtime.slots, deadline).await else {
+            return busy("`max-concurrent-calls` of the host");
         };
-        let running = Running {
-            runtime: Arc::clone(&self.runtime),
-            loaded: Arc::clone(&self.loaded),
-            _slots: [own, any],
-        };
+        let (runtime, loaded) = (Arc::clone(&self.runtime), Arc::clone(&self.loaded));
+        let running = Running { runtime, loaded, _slots: [own, any] };
         match timeout_at(deadline, self.runtime.background.run(running.run(job))).await {
             Ok(Ok(end)) => end,
-            Ok(Err(error)) => (Err(CallError::Host(error.to_string())), 0),
-            Err(_) => (Err(CallError::Deadline { limit }), 0),
+            Ok(Err(error)) => (Err(CallError::Host(error.to_string())), None),
+            Err(_) => (Err(CallError::Deadline { limit }), None),
         }
     }
 }
@@ -257,12 +242,8 @@ impl std::fmt::Debug for Plugin {
     }
 }
 
-async fn slot(slots: Arc<Semaphore>, deadline: tokio::time::Instant) -> Option<OwnedSemaphorePermit> {
-    match Arc::clone(&slots).try_acquire_owned() {
-        Ok(slot) => Some(slot),
-        Err(_) => timeout_at(deadline, slots.acquire_owned()).await.ok()?.ok(),
-    }
-}
+/// The answer of a call, and the fuel that it used, where that is known.
+type Ran = (Result<Reply, CallError>, Option<u64>);
 
 /// What a sandbox is made for.
 struct Job {
@@ -282,7 +263,7 @@ struct Running {
 }
 
 impl Running {
-    async fn run(self, job: Job) -> (Result<Reply, CallError>, u64) {
+    async fn run(self, job: Job) -> Ran {
         let Job {
             function,
             export,
@@ -293,10 +274,10 @@ impl Running {
         } = job;
         let mut store = match Sandbox::store(&self.runtime.engine, &limits, &log, ctx) {
             Ok(store) => store,
-            Err(error) => return (Err(CallError::Host(format!("{error:#}"))), 0),
+            Err(error) => return (Err(CallError::Host(format!("{error:#}"))), None),
         };
         let Some(described) = self.loaded.description.functions.get(function) else {
-            return (Err(CallError::Host(format!("function {function} is not there"))), 0);
+            return (Err(CallError::Host(format!("function {function} is not there"))), None);
         };
         let mut results = vec![Val::Bool(false); usize::from(described.result.is_some())];
         let ran = async {
@@ -320,6 +301,6 @@ impl Running {
                 }
             }
         };
-        (result, fuel)
+        (result, Some(fuel))
     }
 }

@@ -9,7 +9,10 @@ use std::{
 
 use portcullis_policy::Digest;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout_at},
+};
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
@@ -21,6 +24,9 @@ use crate::{
     state::{StateDir, StateError},
     worker::{Job, Worker, WorkerCommand, WorkerError},
 };
+
+/// Calls that wait for a slot at one time, in all; each holds its arguments. One more is told that the tool is busy.
+const MAX_QUEUE: usize = 1024;
 
 /// A component's bytes, read once. What is hashed is what is decoded, compiled and run.
 #[derive(Clone, Debug)]
@@ -111,6 +117,8 @@ pub struct Runtime {
     pub(crate) linker: Linker<Sandbox>,
     pub(crate) background: Background,
     pub(crate) slots: Arc<Semaphore>,
+    /// Places to wait for a slot in.
+    queue: Semaphore,
     cache: Cache,
     worker: Worker,
     /// What names native code in the cache: the engine's compatibility hash, since `deserialize` itself compares only
@@ -134,10 +142,20 @@ impl Runtime {
             linker,
             background: Background::start().map_err(RuntimeError::Threads)?,
             slots: Arc::new(Semaphore::new(options.max_concurrent_calls as usize)),
+            queue: Semaphore::new(MAX_QUEUE),
             cache: Cache::open(state)?,
             worker: Worker::new(options.worker),
             engine_hash,
         })
+    }
+
+    /// A slot of `slots`, waited for no longer than `deadline`. None too where too many wait already.
+    pub(crate) async fn slot(&self, slots: &Arc<Semaphore>, deadline: Instant) -> Option<OwnedSemaphorePermit> {
+        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
+            return Some(slot);
+        }
+        let _place = self.queue.try_acquire().ok()?;
+        timeout_at(deadline, Arc::clone(slots).acquire_owned()).await.ok()?.ok()
     }
 
     /// What `component` says of itself, decoded in a confined child and kept by digest. Nothing is compiled or run.

@@ -101,7 +101,7 @@ pub(crate) async fn run(
     let cost = format!(
         "{:.3} ms, {} fuel, {:.1} MiB of memory",
         used.micros as f64 / 1e3,
-        used.fuel,
+        used.fuel.map_or_else(|| "unknown".to_owned(), |fuel| fuel.to_string()),
         used.memory as f64 / f64::from(1 << 20)
     );
     match result {
