@@ -17,23 +17,16 @@ fn a_file_that_is_no_component_is_told_what_it_is() {
         b"  (component)\n",
         "the file is WebAssembly text, expected a binary component (`wasm-tools parse FILE -o OUT` makes one)",
     );
-    check(
-        b"\x7fELF\x02\x01\x01\xff",
-        "the file is not WebAssembly, expected a component",
-    );
+    check(b"\x7fELF\x02\x01\x01\xff", "the file is not WebAssembly, expected a component");
     check(b"\0as", "the component is cut off after 3 bytes");
-    check(
-        b"\0asm\x01\0\0\0",
-        "the file is a core module, not a component: build it for the target `wasm32-wasip2`",
-    );
+    check(b"\0asm\x01\0\0\0", "the file is a core module, not a component: build it for the target `wasm32-wasip2`");
     check(
         &wat::parse_str("(module (func))").expect("a module"),
         "the file is a core module, not a component: build it for the target `wasm32-wasip2`",
     );
     let mut resolve = wit_parser::Resolve::default();
-    let package = resolve
-        .push_str("a.wit", "package a:b; interface c { d: func(); } world w { export c; }")
-        .expect("WIT");
+    let package =
+        resolve.push_str("a.wit", "package a:b; interface c { d: func(); } world w { export c; }").expect("WIT");
     check(
         &wit_component::encode(&resolve, package).expect("a package"),
         "the file is a WIT package, expected a component that implements one",
@@ -91,11 +84,7 @@ fn imports_are_listed_and_stray_exports_are_not() {
     ));
     let functions: Vec<_> = description.functions.iter().map(|f| f.full_name()).collect();
     assert_eq!(functions, ["a:x/tools.f"]);
-    let imports: Vec<_> = description
-        .imports
-        .iter()
-        .map(|i| (i.name.as_str(), i.functions.join(" ")))
-        .collect();
+    let imports: Vec<_> = description.imports.iter().map(|i| (i.name.as_str(), i.functions.join(" "))).collect();
     assert_eq!(imports, [("a:x/types", String::new())]);
     let wat = r#"(component
         (import "log" (func (param "text" string)))
@@ -105,17 +94,9 @@ fn imports_are_listed_and_stray_exports_are_not() {
             (export "open" (func (result (own $b))))))
         (import "m" (core module)))"#;
     let description = described(&wat::parse_str(wat).expect("a component"));
-    let imports: Vec<_> = description
-        .imports
-        .iter()
-        .map(|i| (i.name.as_str(), i.functions.join(" ")))
-        .collect();
+    let imports: Vec<_> = description.imports.iter().map(|i| (i.name.as_str(), i.functions.join(" "))).collect();
     assert_eq!(
         imports,
-        [
-            ("log", String::new()),
-            ("a:x/store", "[method]bucket.get open".to_owned()),
-            ("m", String::new())
-        ]
+        [("log", String::new()), ("a:x/store", "[method]bucket.get open".to_owned()), ("m", String::new())]
     );
 }

@@ -14,9 +14,7 @@ use portcullis_runtime::component::{Description, describe};
 /// passed in memory returns its arguments; any other one traps.
 pub(crate) fn component(wit: &str) -> Vec<u8> {
     let mut resolve = Resolve::default();
-    let package = resolve
-        .push_str("test.wit", wit)
-        .unwrap_or_else(|e| panic!("{e:?}\n{wit}"));
+    let package = resolve.push_str("test.wit", wit).unwrap_or_else(|e| panic!("{e:?}\n{wit}"));
     let world = resolve.select_world(&[package], None).expect("one world");
     let mut module = echo_module(&resolve, world);
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata");
@@ -30,9 +28,7 @@ pub(crate) fn component(wit: &str) -> Vec<u8> {
 
 /// The component of a world that exports one interface with this body.
 pub(crate) fn interface(body: &str) -> Vec<u8> {
-    component(&format!(
-        "package test:made@1.0.0; interface tools {{ {body} }} world made {{ export tools; }}"
-    ))
+    component(&format!("package test:made@1.0.0; interface tools {{ {body} }} world made {{ export tools; }}"))
 }
 
 pub(crate) fn described(component: &[u8]) -> Description {
@@ -56,12 +52,8 @@ pub(crate) fn with_section(mut component: Vec<u8>, name: &str, data: &[u8]) -> V
 }
 
 fn echo_module(resolve: &Resolve, world: WorldId) -> Vec<u8> {
-    let (mut types, mut functions, mut exports, mut code) = (
-        TypeSection::new(),
-        FunctionSection::new(),
-        ExportSection::new(),
-        CodeSection::new(),
-    );
+    let (mut types, mut functions, mut exports, mut code) =
+        (TypeSection::new(), FunctionSection::new(), ExportSection::new(), CodeSection::new());
     let mut add = |name: &str, params: &[ValType], results: &[ValType], body: Function| {
         let index = functions.len();
         types.ty().function(params.iter().copied(), results.iter().copied());
@@ -73,21 +65,15 @@ fn echo_module(resolve: &Resolve, world: WorldId) -> Vec<u8> {
     for (key, item) in &resolve.worlds[world].exports {
         let of_interface: Vec<(Option<&WorldKey>, &wit_parser::Function)> = match item {
             WorldItem::Function(function) => vec![(None, function)],
-            WorldItem::Interface { id, .. } => resolve.interfaces[*id]
-                .functions
-                .values()
-                .map(|f| (Some(key), f))
-                .collect(),
+            WorldItem::Interface { id, .. } => {
+                resolve.interfaces[*id].functions.values().map(|f| (Some(key), f)).collect()
+            }
             WorldItem::Type { .. } => vec![],
         };
         for (interface, func) in of_interface {
             let name = resolve.wasm_export_name(
                 ManglingAndAbi::Legacy(wit_parser::LiftLowerAbi::Sync),
-                WasmExport::Func {
-                    interface,
-                    func,
-                    kind: WasmExportKind::Normal,
-                },
+                WasmExport::Func { interface, func, kind: WasmExportKind::Normal },
             );
             let signature = resolve.wasm_signature(AbiVariant::GuestExport, func);
             let params: Vec<ValType> = signature.params.iter().map(val_type).collect();
@@ -103,30 +89,11 @@ fn echo_module(resolve: &Resolve, world: WorldId) -> Vec<u8> {
     }
     exports.export("memory", ExportKind::Memory, 0);
     let mut memories = MemorySection::new();
-    memories.memory(MemoryType {
-        minimum: 64,
-        maximum: None,
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
+    memories.memory(MemoryType { minimum: 64, maximum: None, memory64: false, shared: false, page_size_log2: None });
     let mut globals = GlobalSection::new();
-    globals.global(
-        GlobalType {
-            val_type: ValType::I32,
-            mutable: true,
-            shared: false,
-        },
-        &ConstExpr::i32_const(16),
-    );
+    globals.global(GlobalType { val_type: ValType::I32, mutable: true, shared: false }, &ConstExpr::i32_const(16));
     let mut module = Module::new();
-    module
-        .section(&types)
-        .section(&functions)
-        .section(&memories)
-        .section(&globals)
-        .section(&exports)
-        .section(&code);
+    module.section(&types).section(&functions).section(&memories).section(&globals).section(&exports).section(&code);
     module.finish()
 }
 

@@ -47,27 +47,9 @@ fn two_functions_of_one_name_are_called_by_their_interfaces() {
 
 #[test]
 fn a_choice_renames_nothing() {
-    check(
-        TWO,
-        "",
-        Some(&["other.add", "ping"]),
-        &["ping = ping", "other_add = docs:adder/other@0.1.0.add"],
-    );
-    check(
-        TWO,
-        "",
-        Some(&["add"]),
-        &[
-            "add_add = docs:adder/add@0.1.0.add",
-            "other_add = docs:adder/other@0.1.0.add",
-        ],
-    );
-    check(
-        TWO,
-        "",
-        Some(&["docs:adder/add@0.1.0.show-HTML"]),
-        &["show_html = docs:adder/add@0.1.0.show-HTML"],
-    );
+    check(TWO, "", Some(&["other.add", "ping"]), &["ping = ping", "other_add = docs:adder/other@0.1.0.add"]);
+    check(TWO, "", Some(&["add"]), &["add_add = docs:adder/add@0.1.0.add", "other_add = docs:adder/other@0.1.0.add"]);
+    check(TWO, "", Some(&["docs:adder/add@0.1.0.show-HTML"]), &["show_html = docs:adder/add@0.1.0.show-HTML"]);
     for wrong in ["show-html", "dd", "adder.add", ".ping", "run"] {
         check(
             TWO,
@@ -143,9 +125,6 @@ fn a_name_beyond_the_protocol_s_bound_is_left_out() {
         &format!("package a:x; world w {{ export {name}: func(); }}"),
         "prefix-10_",
         None,
-        &[&format!(
-            "{name}: `prefix-10_{}` has 130 bytes, expected 1 to 128",
-            "x".repeat(30)
-        )],
+        &[&format!("{name}: `prefix-10_{}` has 130 bytes, expected 1 to 128", "x".repeat(30))],
     );
 }

@@ -19,9 +19,7 @@ use crate::shapes::{Shape, shapes, values, write};
 
 /// JSON that is near to a value, or not.
 fn mutants() -> impl Strategy<Value = (Index, Value)> {
-    let key = select(&[
-        "a", "tag", "value", "get_url", "some", "ok", "err", "x", "zzz", "result",
-    ]);
+    let key = select(&["a", "tag", "value", "get_url", "some", "ok", "err", "x", "zzz", "result"]);
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -145,11 +143,7 @@ fn validator(schema: &Map<String, Value>) -> Validator {
     struct Base64;
     impl<'i> jsonschema::Keyword<'i> for Base64 {
         fn validate(&self, instance: &'i Value) -> Result<(), jsonschema::ValidationError<'i>> {
-            if self.is_valid(instance) {
-                Ok(())
-            } else {
-                Err(jsonschema::ValidationError::custom("no base64"))
-            }
+            if self.is_valid(instance) { Ok(()) } else { Err(jsonschema::ValidationError::custom("no base64")) }
         }
         fn is_valid(&self, instance: &'i Value) -> bool {
             use base64::Engine as _;
@@ -250,10 +244,7 @@ impl Case {
             (_, None) => json,
         };
         let arguments = Map::from_iter([("x".to_owned(), json)]);
-        prop_assert!(
-            self.input.is_valid(&Value::Object(arguments.clone())),
-            "{arguments:?} is no argument"
-        );
+        prop_assert!(self.input.is_valid(&Value::Object(arguments.clone())), "{arguments:?} is no argument");
         let decoded = self.decode(&arguments);
         prop_assert_eq!(decoded.as_ref(), Ok(value), "{:?}", arguments);
         // Also as text.
@@ -275,8 +266,7 @@ impl Case {
         all.extend((0..17).map(Val::U64));
         let sent = Val::Tuple(all);
         let mut results = [Val::Bool(false)];
-        echo.call(&mut store, std::slice::from_ref(&sent), &mut results)
-            .expect("an echo");
+        echo.call(&mut store, std::slice::from_ref(&sent), &mut results).expect("an echo");
         prop_assert_eq!(&results[0], &sent);
         let function = &self.description.functions[1];
         let json = encode_result(&self.description.types, function, &mut results, 1 << 20);
@@ -291,34 +281,20 @@ impl Case {
         let Value::Object(arguments) = json else { return Ok(()) };
         let valid = self.input.is_valid(json);
         let decoded = self.decode(arguments);
-        prop_assert_eq!(
-            valid,
-            decoded.is_ok(),
-            "schema and decoder differ on {}: {:?}",
-            json,
-            decoded
-        );
+        prop_assert_eq!(valid, decoded.is_ok(), "schema and decoder differ on {}: {:?}", json, decoded);
         Ok(())
     }
 }
 
 #[test]
 fn a_random_type_maps_both_ways() {
-    let mut runner = TestRunner::new(Config {
-        cases: 300,
-        failure_persistence: None,
-        max_shrink_iters: 200,
-        ..Config::default()
-    });
+    let mut runner =
+        TestRunner::new(Config { cases: 300, failure_persistence: None, max_shrink_iters: 200, ..Config::default() });
     let shapes = shapes();
     let outcome = runner.run(&shapes, |shape| {
         let case = Case::new(&shape);
         let strategy = (values(&shape), vec(mutants(), 12));
-        let mut inner = TestRunner::new(Config {
-            cases: 24,
-            failure_persistence: None,
-            ..Config::default()
-        });
+        let mut inner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
         let outcome = inner.run(&strategy, |(value, mutants)| {
             let mut json = case.check_value(&value)?;
             case.check_echo(value)?;

@@ -21,34 +21,16 @@ fn some(value: Val) -> Option<Box<Val>> {
 fn a_result_is_an_object() {
     let ok = |body: &str, value: Option<Val>| encode(body, value, 1000).unwrap().unwrap();
     assert_eq!(ok("f: func();", None), json!({}));
+    assert_eq!(ok("f: func() -> u64;", Some(Val::U64(u64::MAX))), json!({"result": u64::MAX}));
+    assert_eq!(ok("f: func() -> f32;", Some(Val::Float32(0.1))), json!({"result": 0.10000000149011612}));
+    assert_eq!(ok("f: func() -> f64;", Some(Val::Float64(f64::NAN))), json!({"result": "NaN"}));
+    assert_eq!(ok("f: func() -> f64;", Some(Val::Float64(-0.0))).to_string(), r#"{"result":-0.0}"#);
     assert_eq!(
-        ok("f: func() -> u64;", Some(Val::U64(u64::MAX))),
-        json!({"result": u64::MAX})
-    );
-    assert_eq!(
-        ok("f: func() -> f32;", Some(Val::Float32(0.1))),
-        json!({"result": 0.10000000149011612})
-    );
-    assert_eq!(
-        ok("f: func() -> f64;", Some(Val::Float64(f64::NAN))),
-        json!({"result": "NaN"})
-    );
-    assert_eq!(
-        ok("f: func() -> f64;", Some(Val::Float64(-0.0))).to_string(),
-        r#"{"result":-0.0}"#
-    );
-    assert_eq!(
-        ok(
-            "f: func() -> result<string>;",
-            Some(Val::Result(Ok(some(Val::String("s".into())))))
-        ),
+        ok("f: func() -> result<string>;", Some(Val::Result(Ok(some(Val::String("s".into())))))),
         json!({"result": "s"})
     );
     assert_eq!(ok("f: func() -> result;", Some(Val::Result(Ok(None)))), json!({}));
-    assert_eq!(
-        ok("f: func() -> option<u8>;", Some(Val::Option(None))),
-        json!({"result": null})
-    );
+    assert_eq!(ok("f: func() -> option<u8>;", Some(Val::Option(None))), json!({"result": null}));
     assert_eq!(
         ok(
             "record r { some-thing: option<u8> } f: func() -> r;",
@@ -65,25 +47,16 @@ fn an_error_is_text() {
         (error.text, error.value)
     };
     assert_eq!(
-        err(
-            "f: func() -> result<u8, string>;",
-            some(Val::String("no such city".into()))
-        ),
+        err("f: func() -> result<u8, string>;", some(Val::String("no such city".into()))),
         ("no such city".into(), json!("no such city"))
     );
     assert_eq!(
-        err(
-            "record e { code: u8 } f: func() -> result<u8, e>;",
-            some(Val::Record(vec![("code".into(), Val::U8(7))]))
-        ),
+        err("record e { code: u8 } f: func() -> result<u8, e>;", some(Val::Record(vec![("code".into(), Val::U8(7))]))),
         (r#"{"code":7}"#.into(), json!({"code": 7}))
     );
     assert_eq!(
         err("f: func() -> result<u8>;", None),
-        (
-            "the function returned an error without saying which".into(),
-            Value::Null
-        )
+        ("the function returned an error without saying which".into(), Value::Null)
     );
 }
 
@@ -97,15 +70,9 @@ fn the_budget_is_the_length_of_the_json() {
     let record = || {
         Val::Record(vec![
             ("a".into(), Val::U8(255)),
-            (
-                "b".into(),
-                Val::List(vec![Val::S32(-10), Val::S32(0), Val::S32(i32::MIN)]),
-            ),
+            ("b".into(), Val::List(vec![Val::S32(-10), Val::S32(0), Val::S32(i32::MIN)])),
             ("c".into(), Val::Option(some(Val::String("a\"\\\n\u{1}é".into())))),
-            (
-                "d".into(),
-                Val::List(vec![Val::U8(1), Val::U8(2), Val::U8(3), Val::U8(4)]),
-            ),
+            ("d".into(), Val::List(vec![Val::U8(1), Val::U8(2), Val::U8(3), Val::U8(4)])),
             ("e".into(), Val::Result(Err(some(Val::Bool(false))))),
         ])
     };

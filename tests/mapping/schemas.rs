@@ -12,11 +12,7 @@ fn check(declarations: &str, ty: &str, input: Value, output: Value) {
     assert_eq!(made.left_out, [], "{ty}");
     let definition = &made.tools[0].definition;
     assert_eq!(Value::Object(definition.input_schema.clone()), input, "input of {ty}");
-    assert_eq!(
-        Value::Object(definition.output_schema.clone()),
-        output,
-        "output of {ty}"
-    );
+    assert_eq!(Value::Object(definition.output_schema.clone()), output, "output of {ty}");
 }
 
 /// For a type that is the same in both directions, not an object, and neither optional nor named.
@@ -39,22 +35,10 @@ fn primitives() {
     check_simple("s8", json!({"type": "integer", "minimum": -128, "maximum": 127}));
     check_simple("u16", json!({"type": "integer", "minimum": 0, "maximum": 65535}));
     check_simple("s16", json!({"type": "integer", "minimum": -32768, "maximum": 32767}));
-    check_simple(
-        "u32",
-        json!({"type": "integer", "minimum": 0, "maximum": 4294967295_u32}),
-    );
-    check_simple(
-        "s32",
-        json!({"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX}),
-    );
-    check_simple(
-        "u64",
-        json!({"type": "integer", "minimum": 0, "exclusiveMaximum": 18446744073709551616.0}),
-    );
-    check_simple(
-        "s64",
-        json!({"type": "integer", "minimum": i64::MIN, "exclusiveMaximum": 9223372036854775808_u64}),
-    );
+    check_simple("u32", json!({"type": "integer", "minimum": 0, "maximum": 4294967295_u32}));
+    check_simple("s32", json!({"type": "integer", "minimum": i32::MIN, "maximum": i32::MAX}));
+    check_simple("u64", json!({"type": "integer", "minimum": 0, "exclusiveMaximum": 18446744073709551616.0}));
+    check_simple("s64", json!({"type": "integer", "minimum": i64::MIN, "exclusiveMaximum": 9223372036854775808_u64}));
     check_simple(
         "f32",
         json!({"anyOf": [
@@ -62,10 +46,7 @@ fn primitives() {
             {"enum": ["NaN", "Infinity", "-Infinity"]},
         ]}),
     );
-    check_simple(
-        "f64",
-        json!({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}),
-    );
+    check_simple("f64", json!({"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}));
     check_simple("char", json!({"type": "string", "minLength": 1, "maxLength": 1}));
     check_simple("string", json!({"type": "string"}));
 }
@@ -171,10 +152,7 @@ fn variants() {
     };
     let optional = json!({"tag": {"const": "near"}, "value": {"anyOf": [{"type": "string"}, {"type": "null"}]}});
     let any = case(json!({"tag": {"const": "any-place"}}), json!(["tag"]));
-    let at = case(
-        json!({"tag": {"const": "at"}, "value": {"type": "string"}}),
-        json!(["tag", "value"]),
-    );
+    let at = case(json!({"tag": {"const": "at"}, "value": {"type": "string"}}), json!(["tag", "value"]));
     check(
         "variant place { any-place, at(string), near(option<string>) }",
         "place",
@@ -194,10 +172,7 @@ fn enums_and_flags() {
     let names = json!({"type": "string", "enum": ["celsius", "deg-F"]});
     for (declaration, schema) in [
         ("enum unit { celsius, deg-F }", names.clone()),
-        (
-            "flags unit { celsius, deg-F }",
-            json!({"type": "array", "items": names, "uniqueItems": true}),
-        ),
+        ("flags unit { celsius, deg-F }", json!({"type": "array", "items": names, "uniqueItems": true})),
     ] {
         let with = |name: &str| {
             json!({
@@ -256,12 +231,8 @@ fn results_within_and_at_the_top() {
 
 #[test]
 fn a_function_without_parameters_or_result() {
-    let made = definitions(
-        &described(&interface("f: func(); g: func() -> result<_, string>;")),
-        "t_",
-        None,
-    )
-    .expect("no choice");
+    let made = definitions(&described(&interface("f: func(); g: func() -> result<_, string>;")), "t_", None)
+        .expect("no choice");
     assert_eq!(made.tools.len(), 2);
     for tool in made.tools {
         let empty = json!({"type": "object", "properties": {}, "additionalProperties": false});

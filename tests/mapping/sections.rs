@@ -67,10 +67,7 @@ fn doc_comments_go_to_tools_fields_cases_and_types() {
     assert_eq!(get["outputSchema"]["properties"]["result"]["description"], "Degrees.");
     let defs = &get["inputSchema"]["$defs"];
     assert_eq!(defs["query"]["description"], "What to get.");
-    assert_eq!(
-        defs["query"]["properties"]["at"],
-        json!({"$ref": "#/$defs/place", "description": "Where to."})
-    );
+    assert_eq!(defs["query"]["properties"]["at"], json!({"$ref": "#/$defs/place", "description": "Where to."}));
     assert_eq!(defs["place"]["description"], "A place.", "{get:#}");
     assert_eq!(defs["place"]["properties"]["city"]["description"], "Its city.");
     assert_eq!(defs["unit"]["description"], "- `metric`: SI.\n- `imperial`: Not SI.");
@@ -78,21 +75,14 @@ fn doc_comments_go_to_tools_fields_cases_and_types() {
     assert_eq!(defs["when"]["oneOf"][1]["description"], "Days from now.");
     let ping = tool("ping");
     assert_eq!(ping["description"], "Pings.");
-    assert_eq!(
-        ping["inputSchema"]["$defs"]["parts"]["description"],
-        "Parts.\n\n- `wind`: Wind too."
-    );
+    assert_eq!(ping["inputSchema"]["$defs"]["parts"]["description"], "Parts.\n\n- `wind`: Wind too.");
 }
 
 #[test]
 fn a_damaged_section_is_a_warning() {
     let long = "x".repeat((1 << 20) + 1);
     for (name, data, expected) in [
-        (
-            "package-docs",
-            &b""[..],
-            "the section `package-docs` is damaged and ignored: it is empty",
-        ),
+        ("package-docs", &b""[..], "the section `package-docs` is damaged and ignored: it is empty"),
         (
             "package-docs",
             b"\x07{}",
@@ -130,11 +120,7 @@ fn a_damaged_section_is_a_warning() {
         assert_eq!(description.functions.len(), 2);
         assert_eq!(description.requests, None);
     }
-    let twice = with_section(
-        with_section(component(WIT), "portcullis:docs", b"\x01{}"),
-        "portcullis:docs",
-        b"\x01{}",
-    );
+    let twice = with_section(with_section(component(WIT), "portcullis:docs", b"\x01{}"), "portcullis:docs", b"\x01{}");
     assert_eq!(
         described(&twice).warnings,
         ["there is more than one section `portcullis:docs`, and only the first counts"]
@@ -144,11 +130,7 @@ fn a_damaged_section_is_a_warning() {
 #[test]
 fn requests_are_handed_on() {
     let requests = json!({"http": [{"allow": "GET https://example.com/**", "reason": "weather"}]});
-    let description = described(&with_section(
-        component(WIT),
-        "portcullis:requests",
-        requests.to_string().as_bytes(),
-    ));
+    let description = described(&with_section(component(WIT), "portcullis:requests", requests.to_string().as_bytes()));
     assert_eq!(description.requests, Some(requests));
 }
 

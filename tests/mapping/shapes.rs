@@ -20,13 +20,11 @@ pub(crate) enum Shape {
     Alias(Box<Shape>),
 }
 
-const PRIMITIVES: [&str; 13] = [
-    "bool", "u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64", "char", "string",
-];
+const PRIMITIVES: [&str; 13] =
+    ["bool", "u8", "s8", "u16", "s16", "u32", "s32", "u64", "s64", "f32", "f64", "char", "string"];
 /// Names of fields and cases: keywords, acronyms, and what JSON and schemas use.
-const NAMES: [&str; 12] = [
-    "a", "tag", "value", "get-URL", "type", "some", "ok", "err", "result", "B2-c", "record", "x-y-z",
-];
+const NAMES: [&str; 12] =
+    ["a", "tag", "value", "get-URL", "type", "some", "ok", "err", "result", "B2-c", "record", "x-y-z"];
 
 pub(crate) fn shapes() -> impl Strategy<Value = Shape> {
     let leaf = prop_oneof![
@@ -60,13 +58,7 @@ pub(crate) fn write(shape: &Shape, declared: &mut Vec<String>) -> String {
         declared.push(format!("{keyword} {name} {{ {body} }}\n"));
         name
     };
-    let names = |n: usize| {
-        NAMES[..n]
-            .iter()
-            .map(|n| format!("%{n}"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let names = |n: usize| NAMES[..n].iter().map(|n| format!("%{n}")).collect::<Vec<_>>().join(", ");
     match shape {
         Shape::Primitive(name) => (*name).to_owned(),
         Shape::List(element) => format!("list<{}>", write(element, declared)),
@@ -79,11 +71,8 @@ pub(crate) fn write(shape: &Shape, declared: &mut Vec<String>) -> String {
             format!("tuple<{}>", types.join(", "))
         }
         Shape::Record(shapes) => {
-            let fields: Vec<String> = shapes
-                .iter()
-                .zip(NAMES)
-                .map(|(s, name)| format!("%{name}: {}", write(s, declared)))
-                .collect();
+            let fields: Vec<String> =
+                shapes.iter().zip(NAMES).map(|(s, name)| format!("%{name}: {}", write(s, declared))).collect();
             declare("record", fields.join(", "), declared)
         }
         Shape::Variant(shapes) => {
@@ -116,20 +105,12 @@ pub(crate) fn values(shape: &Shape) -> BoxedStrategy<Val> {
     match shape {
         Shape::Primitive(name) => primitive(name),
         Shape::List(element) => vec(values(element), 0..4).prop_map(Val::List).boxed(),
-        Shape::Option(some) => proptest::option::of(values(some).prop_map(Box::new))
-            .prop_map(Val::Option)
-            .boxed(),
-        Shape::Result(ok, err) => prop_oneof![
-            boxed(ok).prop_map(|v| Val::Result(Ok(v))),
-            boxed(err).prop_map(|v| Val::Result(Err(v))),
-        ]
-        .boxed(),
-        Shape::Tuple(shapes) => shapes
-            .iter()
-            .map(values)
-            .collect::<Vec<_>>()
-            .prop_map(Val::Tuple)
-            .boxed(),
+        Shape::Option(some) => proptest::option::of(values(some).prop_map(Box::new)).prop_map(Val::Option).boxed(),
+        Shape::Result(ok, err) => {
+            prop_oneof![boxed(ok).prop_map(|v| Val::Result(Ok(v))), boxed(err).prop_map(|v| Val::Result(Err(v))),]
+                .boxed()
+        }
+        Shape::Tuple(shapes) => shapes.iter().map(values).collect::<Vec<_>>().prop_map(Val::Tuple).boxed(),
         Shape::Record(shapes) => shapes
             .iter()
             .map(values)
@@ -160,9 +141,7 @@ pub(crate) fn values(shape: &Shape) -> BoxedStrategy<Val> {
 fn primitive(name: &str) -> BoxedStrategy<Val> {
     macro_rules! integer {
         ($ty:ident, $val:ident) => {
-            prop_oneof![any::<$ty>(), select(vec![$ty::MIN, $ty::MAX, 0, 1])]
-                .prop_map(Val::$val)
-                .boxed()
+            prop_oneof![any::<$ty>(), select(vec![$ty::MIN, $ty::MAX, 0, 1])].prop_map(Val::$val).boxed()
         };
     }
     match name {
@@ -175,12 +154,8 @@ fn primitive(name: &str) -> BoxedStrategy<Val> {
         "s32" => integer!(i32, S32),
         "u64" => integer!(u64, U64),
         "s64" => integer!(i64, S64),
-        "f32" => (proptest::num::f32::ANY | proptest::num::f32::INFINITE)
-            .prop_map(Val::Float32)
-            .boxed(),
-        "f64" => (proptest::num::f64::ANY | proptest::num::f64::INFINITE)
-            .prop_map(Val::Float64)
-            .boxed(),
+        "f32" => (proptest::num::f32::ANY | proptest::num::f32::INFINITE).prop_map(Val::Float32).boxed(),
+        "f64" => (proptest::num::f64::ANY | proptest::num::f64::INFINITE).prop_map(Val::Float64).boxed(),
         "char" => any::<char>().prop_map(Val::Char).boxed(),
         "string" => any::<String>().prop_map(Val::String).boxed(),
         other => panic!("{other}"),
