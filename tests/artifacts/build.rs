@@ -31,18 +31,10 @@ fn main() {
 
 fn run() -> Result<(), String> {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("../..");
-    let root = root
-        .canonicalize()
-        .map_err(|error| format!("no workspace at `{}`: {error}", root.display()))?;
+    let root = root.canonicalize().map_err(|error| format!("no workspace at `{}`: {error}", root.display()))?;
     let out = PathBuf::from(variable("OUT_DIR")?);
     let (guests, hello) = (root.join("tests/guests"), root.join("plugins/hello"));
-    for input in [
-        &guests,
-        &hello.join("src"),
-        &hello.join("wit"),
-        &hello,
-        &root.join("wit"),
-    ] {
+    for input in [&guests, &hello.join("src"), &hello.join("wit"), &hello, &root.join("wit")] {
         watch(input)?;
     }
     require_target()?;
@@ -92,11 +84,7 @@ fn require_target() -> Result<(), String> {
         .output()
         .map_err(|error| format!("cannot run rustc: {error}"))?;
     let libraries = String::from_utf8_lossy(&printed.stdout).trim().to_owned();
-    if printed.status.success() && Path::new(&libraries).is_dir() {
-        Ok(())
-    } else {
-        Err(MISSING.into())
-    }
+    if printed.status.success() && Path::new(&libraries).is_dir() { Ok(()) } else { Err(MISSING.into()) }
 }
 
 fn cargo(package: &Path, out: &Path, more: &[&str]) -> Result<(), String> {
@@ -112,15 +100,7 @@ fn cargo(package: &Path, out: &Path, more: &[&str]) -> Result<(), String> {
     }
     let done = cargo
         .current_dir(package)
-        .args([
-            "build",
-            "--quiet",
-            "--release",
-            "--locked",
-            "--target",
-            TARGET,
-            "--target-dir",
-        ])
+        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET, "--target-dir"])
         .arg(out.join("target"))
         .args(more)
         .output()
@@ -165,10 +145,7 @@ fn existing(path: PathBuf) -> Result<PathBuf, String> {
     if path.is_file() {
         Ok(path)
     } else {
-        Err(format!(
-            "`{}` is missing: is it in the manifest as a cdylib example?",
-            path.display()
-        ))
+        Err(format!("`{}` is missing: is it in the manifest as a cdylib example?", path.display()))
     }
 }
 

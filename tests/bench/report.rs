@@ -85,25 +85,12 @@ impl Report {
                 )?;
             }
             let shown = |value: Option<f64>| value.map_or_else(String::new, figure);
-            let (ratio, bound) = (
-                ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")),
-                describe(bound),
-            );
+            let (ratio, bound) = (ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")), describe(bound));
             let ok = if ok { "yes" } else { "NO" };
             let (floor, ours) = (shown(floor), figure(ours));
-            print(&format!(
-                "{what:<41} | {floor:>7} | {ours:>7} | {unit:<7} | {ratio:>5} | {bound:<7} | {ok}"
-            ))?;
+            print(&format!("{what:<41} | {floor:>7} | {ours:>7} | {unit:<7} | {ratio:>5} | {bound:<7} | {ok}"))?;
         }
-        self.rows.push(Row {
-            what: what.to_owned(),
-            unit,
-            floor,
-            ours,
-            ratio,
-            bound,
-            ok,
-        });
+        self.rows.push(Row { what: what.to_owned(), unit, floor, ours, ratio, bound, ok });
         Ok(())
     }
 

@@ -66,11 +66,7 @@ impl Bench {
             let release = if cfg!(debug_assertions) { "" } else { " --release" };
             bail!("`portcullis` is not beside this program: run `cargo build{release} -p portcullis`");
         }
-        Ok(Self {
-            rounds,
-            portcullis,
-            this,
-        })
+        Ok(Self { rounds, portcullis, this })
     }
 
     /// The binary that is measured.
@@ -85,34 +81,22 @@ impl Bench {
 
     /// The same without a session yet.
     pub(crate) fn start_stdio(&self, side: Side<'_>) -> anyhow::Result<Process> {
-        Process::start(
-            self.command(side, "floor-stdio", &["serve", "--stdio"])
-                .stdin(Pipe::piped()),
-        )
+        Process::start(self.command(side, "floor-stdio", &["serve", "--stdio"]).stdin(Pipe::piped()))
     }
 
     /// Starts a server on a free port.
     pub(crate) fn http(&self, side: Side<'_>) -> anyhow::Result<Http> {
-        let mut process = Process::start(
-            self.command(side, "floor-http", &["serve", "--http", "127.0.0.1:0"])
-                .stdin(Pipe::null()),
-        )?;
+        let mut process =
+            Process::start(self.command(side, "floor-http", &["serve", "--http", "127.0.0.1:0"]).stdin(Pipe::null()))?;
         let address = process.address()?;
         Http::open(process, address)
     }
 
     /// Runs a command of Portcullis to its end.
     pub(crate) fn run(&self, house: &House, arguments: &[&str]) -> anyhow::Result<()> {
-        let done = Command::new(&self.portcullis)
-            .current_dir(house.path())
-            .args(arguments)
-            .output()?;
+        let done = Command::new(&self.portcullis).current_dir(house.path()).args(arguments).output()?;
         if !done.status.success() {
-            bail!(
-                "portcullis {}: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&done.stderr)
-            );
+            bail!("portcullis {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr));
         }
         Ok(())
     }
@@ -129,10 +113,7 @@ impl Bench {
             }
             Side::Ours(house) => {
                 command = Command::new(&self.portcullis);
-                command
-                    .args(ours)
-                    .current_dir(house.path())
-                    .env_remove("PORTCULLIS_LOG");
+                command.args(ours).current_dir(house.path()).env_remove("PORTCULLIS_LOG");
             }
         }
         command
@@ -159,13 +140,7 @@ impl Process {
             .with_context(|| format!("could not start `{}`", command.get_program().display()))?;
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let stderr = child.stderr.take().map(BufReader::new);
-        Ok(Self {
-            child,
-            began,
-            stdin,
-            stdout,
-            stderr,
-        })
+        Ok(Self { child, began, stdin, stdout, stderr })
     }
 
     /// The address that it says, on standard error, it serves at.
@@ -191,10 +166,7 @@ impl Process {
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))
             .context("the memory of a process is read from /proc, which only Linux has")?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("there is no `VmRSS`")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("there is no `VmRSS`")?;
         let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
         Ok(kib << 10)
     }

@@ -21,13 +21,7 @@ fn check(client: &str, era: &str, http: bool) {
         script("clients/run", &[&common[..], &["--http", &url]].concat())
     } else {
         let config = folder.path().join("portcullis.toml");
-        let command = [
-            PORTCULLIS,
-            "--config",
-            config.to_str().expect("text"),
-            "serve",
-            "--stdio",
-        ];
+        let command = [PORTCULLIS, "--config", config.to_str().expect("text"), "serve", "--stdio"];
         script("clients/run", &[&common[..], &["--stdio"], &command].concat())
     };
     let Some(output) = output else { return };
@@ -40,10 +34,7 @@ fn check(client: &str, era: &str, http: bool) {
     let ends = audit.iter().filter(|line| line["event"] == "call.outcome").count();
     assert_eq!(intents, ends, "each intent has an outcome");
     assert!(outcomes("ok") >= 2, "{audit:#?}");
-    assert!(
-        outcomes("tool-error") >= 1 && outcomes("bad-arguments") >= 1,
-        "{audit:#?}"
-    );
+    assert!(outcomes("tool-error") >= 1 && outcomes("bad-arguments") >= 1, "{audit:#?}");
 }
 
 macro_rules! clients {

@@ -15,10 +15,7 @@ fn call_runs_the_path_of_a_client_and_tells_the_cost() {
     let result: Value = serde_json::from_slice(&called.stdout).expect("JSON on standard output");
     assert_eq!(result, json!({ "result": "hi" }));
     let cost = stderr(&called);
-    assert!(
-        cost.contains(" ms, ") && cost.contains(" fuel, ") && cost.contains(" MiB"),
-        "{cost}"
-    );
+    assert!(cost.contains(" ms, ") && cost.contains(" fuel, ") && cost.contains(" MiB"), "{cost}");
     let data = folder.json(&["call", "echo_echo", r#"{"text":"hi"}"#, "--json"]);
     assert_eq!(data["result"], json!({ "result": "hi" }));
     assert!(data["used"]["fuel"].as_u64().is_some_and(|fuel| fuel > 0), "{data:#}");
@@ -48,39 +45,14 @@ fn failures_name_the_fault_and_the_mend() {
         1,
         &["error: There is no tool `echo_eko`", "hint: the nearest is `echo_echo`"],
     );
-    check(
-        &folder,
-        &["call", "echo_echo", "{text: 1}"],
-        1,
-        &["no JSON object", "hint: quote it"],
-    );
-    check(
-        &folder,
-        &["call", "echo_echo", r#"{"text":1}"#],
-        1,
-        &["`$.text`", "hint: `portcullis inspect"],
-    );
-    check(
-        &folder,
-        &["call", "outcomes_fail", r#"{"message":"the reason"}"#],
-        1,
-        &["the reason"],
-    );
+    check(&folder, &["call", "echo_echo", "{text: 1}"], 1, &["no JSON object", "hint: quote it"]);
+    check(&folder, &["call", "echo_echo", r#"{"text":1}"#], 1, &["`$.text`", "hint: `portcullis inspect"]);
+    check(&folder, &["call", "outcomes_fail", r#"{"message":"the reason"}"#], 1, &["the reason"]);
     check(&folder, &["call", "outcomes_trap"], 2, &["crashed"]);
     check(&folder, &["inspect", "nothing"], 1, &["nothing"]);
     check(&folder, &["nonsense"], 1, &["nonsense"]);
-    check(
-        &folder,
-        &["serve", "--http", "0.0.0.0:0"],
-        1,
-        &["reachable from other machines", "hint: "],
-    );
-    check(
-        &folder,
-        &["--config", "none.toml", "list"],
-        1,
-        &["`none.toml`", "hint: "],
-    );
+    check(&folder, &["serve", "--http", "0.0.0.0:0"], 1, &["reachable from other machines", "hint: "]);
+    check(&folder, &["--config", "none.toml", "list"], 1, &["`none.toml`", "hint: "]);
     check(&folder, &["build", "."], 1, &["error: "]);
 }
 
@@ -89,12 +61,7 @@ fn an_address_that_is_taken_is_said() {
     let folder = usual();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    check(
-        &folder,
-        &["serve", "--http", &address],
-        1,
-        &[&address, "hint: another program uses it"],
-    );
+    check(&folder, &["serve", "--http", &address], 1, &[&address, "hint: another program uses it"]);
 }
 
 #[test]
@@ -102,10 +69,7 @@ fn inspect_shows_everything_and_runs_nothing() {
     let folder = Folder::new(&plugins(&[("types", guests::TYPES), ("progress", guests::PROGRESS)]));
     let data = folder.json(&["inspect", "progress", "--json"]);
     assert_eq!(data["tools"].as_array().map(Vec::len), Some(5), "{data:#}");
-    assert!(
-        data["imports"].to_string().contains("portcullis:host/call@0.1.0"),
-        "{data:#}"
-    );
+    assert!(data["imports"].to_string().contains("portcullis:host/call@0.1.0"), "{data:#}");
     let types = folder.json(&["inspect", guests::TYPES, "--json"]);
     assert!(
         types["leftOut"].to_string().contains("resource"),
@@ -113,18 +77,9 @@ fn inspect_shows_everything_and_runs_nothing() {
         types["leftOut"]
     );
     assert!(
-        !folder
-            .path()
-            .join(".portcullis/cache")
-            .read_dir()
-            .expect("a cache")
-            .any(|entry| {
-                entry
-                    .expect("an entry")
-                    .path()
-                    .extension()
-                    .is_some_and(|extension| extension == "native")
-            })
+        !folder.path().join(".portcullis/cache").read_dir().expect("a cache").any(|entry| {
+            entry.expect("an entry").path().extension().is_some_and(|extension| extension == "native")
+        })
     );
 }
 
@@ -133,12 +88,7 @@ fn the_cache_and_the_key_survive_and_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let folder = usual();
     let list = folder.json(&["list", "--json"]);
-    let states: Vec<_> = list
-        .as_array()
-        .expect("plugins")
-        .iter()
-        .map(|plugin| plugin["state"].clone())
-        .collect();
+    let states: Vec<_> = list.as_array().expect("plugins").iter().map(|plugin| plugin["state"].clone()).collect();
     assert_eq!(states, ["loaded", "loaded", "loaded"]);
     let state = folder.path().join(".portcullis");
     let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
@@ -175,10 +125,7 @@ fn completions_and_schema_are_made() {
     let folder = Folder::new("");
     for shell in ["bash", "zsh", "fish"] {
         let output = folder.run(&["completions", shell]);
-        assert!(
-            output.status.success() && String::from_utf8_lossy(&output.stdout).contains("portcullis"),
-            "{shell}"
-        );
+        assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("portcullis"), "{shell}");
     }
     let schema = folder.json(&["check", "--schema"]);
     assert_eq!(schema["properties"]["plugins"]["type"], "object", "{schema:#}");
@@ -203,36 +150,15 @@ fn doctor_and_check_agree_with_list() {
     let host = folder.serve();
     let ready = crate::raw::answer(crate::raw::open(&host.address, "GET", "/readyz", &[], b""));
     assert_eq!((ready.status, ready.body.as_str()), (503, "not served: broken\n"));
-    assert_eq!(
-        crate::raw::call(&host.address, "echo_echo", json!({ "text": "on" }))["result"]["isError"],
-        false
-    );
-    check(
-        &folder,
-        &["serve", "--strict"],
-        1,
-        &["Plugin `broken`", "hint: portcullis list"],
-    );
+    assert_eq!(crate::raw::call(&host.address, "echo_echo", json!({ "text": "on" }))["result"]["isError"], false);
+    check(&folder, &["serve", "--strict"], 1, &["Plugin `broken`", "hint: portcullis list"]);
 }
 
 #[test]
 fn help_names_every_command() {
-    let output = std::process::Command::new(PORTCULLIS)
-        .arg("--help")
-        .output()
-        .expect("help");
+    let output = std::process::Command::new(PORTCULLIS).arg("--help").output().expect("help");
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for command in [
-        "serve",
-        "dev",
-        "build",
-        "inspect",
-        "list",
-        "call",
-        "check",
-        "doctor",
-        "completions",
-    ] {
+    for command in ["serve", "dev", "build", "inspect", "list", "call", "check", "doctor", "completions"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}:\n{help}");
     }
     assert!(!help.contains("worker"));

@@ -32,11 +32,7 @@ fn a_change_reaches_clients_of_both_eras() {
     assert!(paste.contains(&host.url()), "{paste}");
     let line = host.logged(" call --dev plugins hello_greet ");
     let greeted = raw::call(&host.address, "hello_greet", json!({ "name": "Ada" }));
-    assert_eq!(
-        greeted["result"]["structuredContent"],
-        json!({ "result": "Hello, Ada!" }),
-        "{greeted:#}"
-    );
+    assert_eq!(greeted["result"]["structuredContent"], json!({ "result": "Hello, Ada!" }), "{greeted:#}");
 
     // The printed command works as it stands.
     let printed = line.trim().to_owned();
@@ -46,11 +42,7 @@ fn a_change_reaches_clients_of_both_eras() {
         .env("CARGO_TARGET_DIR", &target)
         .output()
         .expect("a shell");
-    assert!(
-        run.status.success() && String::from_utf8_lossy(&run.stdout).contains("Hello, Ada!"),
-        "{}",
-        stderr(&run)
-    );
+    assert!(run.status.success() && String::from_utf8_lossy(&run.stdout).contains("Hello, Ada!"), "{}", stderr(&run));
 
     let session = Session::open(&host.address);
     let mut older = session.listen();
@@ -64,36 +56,19 @@ fn a_change_reaches_clients_of_both_eras() {
     fs::write(&source, good.replace("Hello, {name}", "{nothing}")).expect("a source");
     host.logged("error:");
     let greeted = raw::call(&host.address, "hello_greet", json!({ "name": "Ada" }));
-    assert_eq!(
-        greeted["result"]["structuredContent"],
-        json!({ "result": "Hello, Ada!" }),
-        "{greeted:#}"
-    );
+    assert_eq!(greeted["result"]["structuredContent"], json!({ "result": "Hello, Ada!" }), "{greeted:#}");
 
     // A change of a definition is told, and served.
     let wit = folder.path().join("plugins/hello/wit/hello.wit");
     let text = fs::read_to_string(&wit).expect("WIT");
-    fs::write(
-        &wit,
-        text.replace("Greets somebody by name", "Salutes somebody by name"),
-    )
-    .expect("WIT");
+    fs::write(&wit, text.replace("Greets somebody by name", "Salutes somebody by name")).expect("WIT");
     fs::write(&source, good.replace("Hello, {name}", "Salve, {name}")).expect("a source");
     heard(&mut older, "notifications/tools/list_changed");
     heard(&mut newer, "notifications/tools/list_changed");
     let tools = raw::modern(&host.address, "tools/list", json!({})).message()["result"]["tools"].clone();
-    assert!(
-        tools[0]["description"]
-            .as_str()
-            .is_some_and(|text| text.starts_with("Salutes")),
-        "{tools:#}"
-    );
+    assert!(tools[0]["description"].as_str().is_some_and(|text| text.starts_with("Salutes")), "{tools:#}");
     let greeted = raw::call(&host.address, "hello_greet", json!({ "name": "Ada" }));
-    assert_eq!(
-        greeted["result"]["structuredContent"],
-        json!({ "result": "Salve, Ada!" }),
-        "{greeted:#}"
-    );
+    assert_eq!(greeted["result"]["structuredContent"], json!({ "result": "Salve, Ada!" }), "{greeted:#}");
 }
 
 #[test]

@@ -25,25 +25,15 @@ fn check(language: &str) {
     let host = folder.serve();
     let call =
         |tool: &str, arguments| raw::call(&host.address, &format!("{language}_{tool}"), arguments)["result"].clone();
-    assert_eq!(
-        call("echo", json!({ "text": "naïve ✓" }))["structuredContent"],
-        json!({ "result": "naïve ✓" })
-    );
-    assert_eq!(
-        call("add", json!({ "a": 2, "b": 40 }))["structuredContent"],
-        json!({ "result": 42 })
-    );
+    assert_eq!(call("echo", json!({ "text": "naïve ✓" }))["structuredContent"], json!({ "result": "naïve ✓" }));
+    assert_eq!(call("add", json!({ "a": 2, "b": 40 }))["structuredContent"], json!({ "result": 42 }));
     let refused = call("refuse", json!({ "reason": "no" }));
     assert_eq!(refused["isError"], true, "{refused:#}");
     assert_eq!(host.stop().code(), Some(0));
     // A second start finds the code in the cache.
     let began = Instant::now();
     folder.json(&["list", "--json"]);
-    assert!(
-        began.elapsed() < cold,
-        "the cache saves nothing: {:?} after {cold:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < cold, "the cache saves nothing: {:?} after {cold:?}", began.elapsed());
 }
 
 #[test]

@@ -25,19 +25,12 @@ pub(crate) struct Folder {
 
 /// The guests that most tests use: `echo`, `outcomes` and `progress`.
 pub(crate) fn usual() -> Folder {
-    Folder::new(&plugins(&[
-        ("echo", guests::ECHO),
-        ("outcomes", guests::OUTCOMES),
-        ("progress", guests::PROGRESS),
-    ]))
+    Folder::new(&plugins(&[("echo", guests::ECHO), ("outcomes", guests::OUTCOMES), ("progress", guests::PROGRESS)]))
 }
 
 /// Configuration text for some plugins.
 pub(crate) fn plugins(plugins: &[(&str, &str)]) -> String {
-    plugins
-        .iter()
-        .map(|(name, source)| format!("[plugins.{name}]\nsource = {source:?}\n"))
-        .collect()
+    plugins.iter().map(|(name, source)| format!("[plugins.{name}]\nsource = {source:?}\n")).collect()
 }
 
 impl Folder {
@@ -69,11 +62,7 @@ impl Folder {
     /// Runs a command that must succeed, and reads what it printed as JSON.
     pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let output = self.run(arguments);
-        assert!(
-            output.status.success(),
-            "{arguments:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("JSON")
     }
 
@@ -85,21 +74,15 @@ impl Folder {
     /// Starts `serve --stdio`.
     pub(crate) fn stdio(&self) -> Piped {
         let mut command = self.command(&["serve", "--stdio"]);
-        let child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("a host");
+        let child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a host");
         Piped::new(child)
     }
 
     /// The audit log, line by line.
     pub(crate) fn audit(&self) -> Vec<Value> {
         let text = fs::read_to_string(self.path().join(".portcullis/audit.jsonl")).expect("an audit log");
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 }
 
@@ -114,11 +97,7 @@ pub(crate) struct Served {
 impl Served {
     /// Starts `command`, which tells its address on standard error after `mark`.
     pub(crate) fn start(mut command: Command, mark: &str) -> Self {
-        let mut child = command
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("a host");
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a host");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
         let (told, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -129,9 +108,7 @@ impl Served {
         });
         let mut seen = Vec::new();
         loop {
-            let Ok(line) = lines.recv_timeout(PATIENCE) else {
-                panic!("the host did not listen: {seen:#?}")
-            };
+            let Ok(line) = lines.recv_timeout(PATIENCE) else { panic!("the host did not listen: {seen:#?}") };
             if line.contains(mark)
                 && let Some((_, rest)) = line.split_once("http://")
             {
@@ -151,9 +128,7 @@ impl Served {
     pub(crate) fn logged(&self, text: &str) -> String {
         let mut seen = Vec::new();
         loop {
-            let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("no line with {text:?}: {seen:#?}")
-            };
+            let Ok(line) = self.lines.recv_timeout(PATIENCE) else { panic!("no line with {text:?}: {seen:#?}") };
             if line.contains(text) {
                 return line;
             }
@@ -165,10 +140,7 @@ impl Served {
     #[cfg(target_os = "linux")]
     pub(crate) fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("a size");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
@@ -189,10 +161,7 @@ impl Drop for Served {
 
 /// Sends the signal that a terminal sends for Ctrl-C.
 pub(crate) fn interrupt(child: &Child) {
-    let status = Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .expect("kill");
+    let status = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(status.success());
 }
 
@@ -214,21 +183,13 @@ impl Piped {
                 _ = told.send(line);
             }
         });
-        Self {
-            stdin: child.stdin.take(),
-            child,
-            replies,
-        }
+        Self { stdin: child.stdin.take(), child, replies }
     }
 
     /// Writes a line, whatever it is.
     pub(crate) fn write(&mut self, line: &[u8]) {
         let stdin = self.stdin.as_mut().expect("open");
-        stdin
-            .write_all(line)
-            .and_then(|()| stdin.write_all(b"\n"))
-            .and_then(|()| stdin.flush())
-            .expect("a write");
+        stdin.write_all(line).and_then(|()| stdin.write_all(b"\n")).and_then(|()| stdin.flush()).expect("a write");
     }
 
     /// Sends a message.

@@ -20,22 +20,13 @@ pub(crate) struct Answer {
 impl Answer {
     /// The value of a header.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(found, _)| found.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The last message of the body, plain or streamed.
     pub(crate) fn message(&self) -> Value {
-        let lines = self
-            .body
-            .lines()
-            .map(|line| line.strip_prefix("data:").unwrap_or(line).trim());
-        lines
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .next_back()
-            .unwrap_or(Value::Null)
+        let lines = self.body.lines().map(|line| line.strip_prefix("data:").unwrap_or(line).trim());
+        lines.filter_map(|line| serde_json::from_str(line).ok()).next_back().unwrap_or(Value::Null)
     }
 }
 
@@ -43,10 +34,7 @@ impl Answer {
 pub(crate) fn open(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("a connection");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    let mut head = format!(
-        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
-        body.len()
-    );
+    let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         head.push_str(&format!("Host: {address}\r\n"));
     }
@@ -62,10 +50,7 @@ pub(crate) fn answer(stream: TcpStream) -> Answer {
     let mut reader = BufReader::new(stream);
     let (status, headers) = head(&mut reader);
     let mut body = text(&mut reader);
-    if headers
-        .iter()
-        .any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked")
-    {
+    if headers.iter().any(|(name, value)| name.eq_ignore_ascii_case("transfer-encoding") && value == "chunked") {
         body = unchunked(&body);
     }
     Answer { status, headers, body }
@@ -75,11 +60,7 @@ pub(crate) fn answer(stream: TcpStream) -> Answer {
 pub(crate) fn head(reader: &mut impl BufRead) -> (u16, Vec<(String, String)>) {
     let mut line = String::new();
     reader.read_line(&mut line).expect("a status line");
-    let status = line
-        .split(' ')
-        .nth(1)
-        .and_then(|status| status.parse().ok())
-        .expect("a status");
+    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
@@ -108,10 +89,8 @@ fn unchunked(mut body: &str) -> String {
 }
 
 /// What every request of MCP carries.
-pub(crate) const USUAL: [(&str, &str); 2] = [
-    ("Content-Type", "application/json"),
-    ("Accept", "application/json, text/event-stream"),
-];
+pub(crate) const USUAL: [(&str, &str); 2] =
+    [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")];
 
 /// Posts a body to `/mcp`.
 pub(crate) fn post(address: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -127,11 +106,7 @@ pub(crate) fn modern(address: &str, method: &str, params: Value) -> Answer {
 pub(crate) fn open_modern(address: &str, method: &str, mut params: Value) -> TcpStream {
     let version = "2026-07-28";
     let client = json!({ "name": "test", "version": "1" });
-    let meta = params
-        .as_object_mut()
-        .expect("an object")
-        .entry("_meta")
-        .or_insert_with(|| json!({}));
+    let meta = params.as_object_mut().expect("an object").entry("_meta").or_insert_with(|| json!({}));
     meta["io.modelcontextprotocol/protocolVersion"] = version.into();
     meta["io.modelcontextprotocol/clientInfo"] = client;
     meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
@@ -165,20 +140,14 @@ impl Session {
         let answer = post(address, &USUAL, body.to_string().as_bytes());
         assert_eq!(answer.status, 200, "{answer:?}");
         let id = answer.header("mcp-session-id").expect("a session").to_owned();
-        let session = Self {
-            address: address.to_owned(),
-            id,
-        };
+        let session = Self { address: address.to_owned(), id };
         session.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
         session
     }
 
     fn headers(&self) -> Vec<(&str, &str)> {
         let mut headers = USUAL.to_vec();
-        headers.extend([
-            ("Mcp-Session-Id", self.id.as_str()),
-            ("MCP-Protocol-Version", "2025-11-25"),
-        ]);
+        headers.extend([("Mcp-Session-Id", self.id.as_str()), ("MCP-Protocol-Version", "2025-11-25")]);
         headers
     }
 
@@ -204,10 +173,7 @@ impl Session {
 pub(crate) fn heard(stream: &mut impl BufRead, text: &str) -> String {
     loop {
         let mut line = String::new();
-        assert!(
-            stream.read_line(&mut line).expect("a line in time") > 0,
-            "the stream ended without {text:?}"
-        );
+        assert!(stream.read_line(&mut line).expect("a line in time") > 0, "the stream ended without {text:?}");
         if line.contains(text) {
             return line;
         }

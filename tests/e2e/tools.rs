@@ -16,17 +16,12 @@ pub(crate) fn tests() -> PathBuf {
 /// Runs a script of `tests/`. Where what it needs is not installed, says so and gives `None`, unless
 /// `PORTCULLIS_REQUIRE=all` makes that a failure.
 pub(crate) fn script(name: &str, arguments: &[&str]) -> Option<Output> {
-    let output = Command::new(tests().join(name))
-        .args(arguments)
-        .output()
-        .expect("a script");
+    let output = Command::new(tests().join(name)).args(arguments).output().expect("a script");
     if output.status.code() != Some(NOT_INSTALLED) {
         return Some(output);
     }
-    let missing = format!(
-        "skipped: `{name}` needs what `tests/setup/run` installs: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let missing =
+        format!("skipped: `{name}` needs what `tests/setup/run` installs: {}", String::from_utf8_lossy(&output.stderr));
     let required = std::env::var("PORTCULLIS_REQUIRE").is_ok_and(|required| required == "all");
     assert!(!required, "{missing}");
     eprintln!("{missing}");
@@ -35,10 +30,7 @@ pub(crate) fn script(name: &str, arguments: &[&str]) -> Option<Output> {
 
 /// Asserts that a script succeeded, and shows all that it said where it did not.
 pub(crate) fn succeeded(output: &Output) -> String {
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
     out.into_owned()
 }

@@ -67,19 +67,8 @@ impl Ledger {
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path)?;
         let mac = Hmac::new_from_slice(key).map_err(|_| io::Error::other("the key has no valid length"))?;
-        let tail = Tail {
-            file,
-            next: 1,
-            torn: false,
-            buffer: Vec::with_capacity(1024),
-        };
-        Ok(Self {
-            tail: Mutex::new(tail),
-            calls: AtomicU64::new(1),
-            mac,
-            clock,
-            session,
-        })
+        let tail = Tail { file, next: 1, torn: false, buffer: Vec::with_capacity(1024) };
+        Ok(Self { tail: Mutex::new(tail), calls: AtomicU64::new(1), mac, clock, session })
     }
 
     /// Appends `event` and returns its number in this session. It has reached the operating system when this returns:
@@ -88,26 +77,14 @@ impl Ledger {
     /// # Errors
     /// When the line could not be written whole. The next line starts on a line of its own.
     pub fn append(&self, event: &Event<'_>) -> Result<u64, AuditError> {
-        let time_ms = (self.clock)()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
+        let time_ms = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let Tail {
-            file,
-            next,
-            torn,
-            buffer,
-        } = &mut *tail;
+        let Tail { file, next, torn, buffer } = &mut *tail;
         buffer.clear();
         if *torn {
             buffer.push(b'\n');
         }
-        let line = Line {
-            seq: *next,
-            session: &self.session,
-            time_ms,
-            event,
-        };
+        let line = Line { seq: *next, session: &self.session, time_ms, event };
         serde_json::to_writer(&mut *buffer, &line).map_err(io::Error::from)?;
         buffer.push(b'\n');
         // One `write`, so that lines of several processes never mix.

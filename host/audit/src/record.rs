@@ -54,12 +54,7 @@ impl CallRecord {
             arguments_mac: &ledger.mac(arguments),
             arguments_bytes: arguments.len() as u64,
         })?;
-        Ok(Self {
-            ledger: Arc::clone(ledger),
-            call,
-            began: ledger.now(),
-            open: true,
-        })
+        Ok(Self { ledger: Arc::clone(ledger), call, began: ledger.now(), open: true })
     }
 
     /// The call's number, unique in the session.
@@ -73,11 +68,7 @@ impl CallRecord {
     /// When it cannot be written: the reply must say so and hold no result.
     pub fn close(mut self, outcome: Outcome, used: Used) -> Result<(), AuditError> {
         self.open = false;
-        self.ledger.append(&Event::CallOutcome {
-            call: self.call,
-            outcome,
-            used,
-        })?;
+        self.ledger.append(&Event::CallOutcome { call: self.call, outcome, used })?;
         Ok(())
     }
 }
@@ -85,20 +76,9 @@ impl CallRecord {
 impl Drop for CallRecord {
     fn drop(&mut self) {
         if self.open {
-            let micros = self
-                .ledger
-                .now()
-                .duration_since(self.began)
-                .map_or(0, |time| time.as_micros() as u64);
-            let used = Used {
-                micros,
-                ..Used::default()
-            };
-            let event = Event::CallOutcome {
-                call: self.call,
-                outcome: Outcome::Cancelled,
-                used,
-            };
+            let micros = self.ledger.now().duration_since(self.began).map_or(0, |time| time.as_micros() as u64);
+            let used = Used { micros, ..Used::default() };
+            let event = Event::CallOutcome { call: self.call, outcome: Outcome::Cancelled, used };
             if let Err(error) = self.ledger.append(&event) {
                 tracing::error!(call = self.call, %error, "the outcome of a cancelled call is not in the audit log");
             }
@@ -121,23 +101,14 @@ mod tests {
 
     fn lines(dir: &tempfile::TempDir) -> Vec<Value> {
         let text = fs::read_to_string(dir.path().join("audit.jsonl")).expect("a file");
-        text.lines()
-            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
-            .collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
     fn open(ledger: &Arc<Ledger>, arguments: &str) -> CallRecord {
         let tool = ToolName::new("echo_echo").expect("a name");
         let plugin = PluginName::new("echo").expect("a name");
-        CallRecord::open(
-            ledger,
-            &Principal::LocalOperator,
-            &tool,
-            &plugin,
-            Digest::of(b"x"),
-            arguments.as_bytes(),
-        )
-        .expect("an intent")
+        CallRecord::open(ledger, &Principal::LocalOperator, &tool, &plugin, Digest::of(b"x"), arguments.as_bytes())
+            .expect("an intent")
     }
 
     #[test]
@@ -146,22 +117,10 @@ mod tests {
         let ledger = ledger(&dir);
         let record = open(&ledger, r#"{"text":"canary\nvalue"}"#);
         assert_eq!(lines(&dir).len(), 1, "the intent is written at once");
-        record
-            .close(
-                Outcome::Ok,
-                Used {
-                    micros: 5,
-                    fuel: Some(6),
-                    memory: 7,
-                },
-            )
-            .expect("an outcome");
+        record.close(Outcome::Ok, Used { micros: 5, fuel: Some(6), memory: 7 }).expect("an outcome");
         drop(open(&ledger, "{}"));
         let lines = lines(&dir);
-        assert_eq!(
-            lines.iter().map(|line| line["seq"].as_u64()).collect::<Vec<_>>(),
-            [1, 2, 3, 4].map(Some)
-        );
+        assert_eq!(lines.iter().map(|line| line["seq"].as_u64()).collect::<Vec<_>>(), [1, 2, 3, 4].map(Some));
         assert_eq!(lines[1]["outcome"], "ok");
         assert_eq!(lines[1]["fuel"], 6);
         assert_eq!(lines[3]["outcome"], "cancelled");

@@ -89,10 +89,9 @@ impl BuildError {
             Self::NotBuilt { reason, .. } => reason.hint(),
             Self::Cargo(error) => error.hint(),
             Self::Requests(error) => error.hint(),
-            Self::Sections {
-                source: SectionsError::TooLarge { .. },
-                ..
-            } => Some("shorten the doc comments of the WIT".into()),
+            Self::Sections { source: SectionsError::TooLarge { .. }, .. } => {
+                Some("shorten the doc comments of the WIT".into())
+            }
             Self::File { .. } | Self::NoComponent { .. } | Self::Sections { .. } => None,
         }
     }
@@ -113,29 +112,18 @@ pub fn build(dir: &Path, options: BuildOptions) -> Result<Built, BuildError> {
 /// [`build`], where cargo keeps its files in `target` instead of where its configuration says.
 fn build_into(dir: &Path, options: BuildOptions, target: Option<&Path>) -> Result<Built, BuildError> {
     let dir = dir.canonicalize().map_err(|source| file("read", dir, source))?;
-    let not_built = |reason| BuildError::NotBuilt {
-        dir: dir.clone(),
-        reason,
-    };
+    let not_built = |reason| BuildError::NotBuilt { dir: dir.clone(), reason };
     // Before the compiler runs: what is wrong here is told at once.
-    find::can_build(&dir)
-        .map_err(|source| file("read", &dir, source))?
-        .map_err(not_built)?;
+    find::can_build(&dir).map_err(|source| file("read", &dir, source))?.map_err(not_built)?;
     let requests = Requests::read(&dir)?;
     let made = cargo::run(&dir, options.quiet, target)?;
-    let name = find::name_of(&made.manifest)
-        .map_err(|source| file("read", &made.manifest, source))?
-        .map_err(not_built)?;
+    let name =
+        find::name_of(&made.manifest).map_err(|source| file("read", &made.manifest, source))?.map_err(not_built)?;
     let raw = fs::read(&made.file).map_err(|source| file("read", &made.file, source))?;
     let (bytes, warnings) = assemble(&made.file, &raw, &dir.join(WIT), &requests)?;
     let component = dir.join(DIST).join(format!("{name}.wasm"));
     write_whole(&component, &bytes)?;
-    Ok(Built {
-        name,
-        component,
-        bytes,
-        warnings,
-    })
+    Ok(Built { name, component, bytes, warnings })
 }
 
 /// The component with the doc comments of the WIT package at `wit` (a folder with its `deps`, or a file) and with these
@@ -148,22 +136,15 @@ pub fn finish(component: &[u8], wit: &Path, requests: &Requests) -> Result<(Vec<
 }
 
 fn assemble(from: &Path, raw: &[u8], wit: &Path, requests: &Requests) -> Result<(Vec<u8>, Vec<String>), BuildError> {
-    let sections = |source| BuildError::Sections {
-        path: from.into(),
-        source,
-    };
+    let sections = |source| BuildError::Sections { path: from.into(), source };
     // What an earlier run added is not part of the question.
     let bare = sections::write(raw, &Descriptions::default(), &Requests::default()).map_err(sections)?;
-    let (mut descriptions, mut warnings) = describe(&bare, wit).map_err(|error| BuildError::NoComponent {
-        path: from.into(),
-        message: error.to_string(),
-    })?;
+    let (mut descriptions, mut warnings) = describe(&bare, wit)
+        .map_err(|error| BuildError::NoComponent { path: from.into(), message: error.to_string() })?;
     let mut bytes = sections::write(&bare, &descriptions, requests).map_err(sections)?;
     if let Err(error) = decode_component(&bytes) {
         // Better a tool without a description than a component that no tool can read.
-        warnings.push(format!(
-            "functions and types of the world have no descriptions: {error}"
-        ));
+        warnings.push(format!("functions and types of the world have no descriptions: {error}"));
         descriptions.root = Default::default();
         bytes = sections::write(&bare, &descriptions, requests).map_err(sections)?;
     }
@@ -176,9 +157,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
     let parent = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(write)?;
     let beside = path.with_extension(format!("wasm.{}.tmp", std::process::id()));
-    let written = fs::File::create(&beside)
-        .and_then(|mut to| to.write_all(bytes))
-        .and_then(|()| fs::rename(&beside, path));
+    let written =
+        fs::File::create(&beside).and_then(|mut to| to.write_all(bytes)).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // The first error is the one to report.
         let _ = fs::remove_file(&beside);
@@ -187,11 +167,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), BuildError> {
 }
 
 fn file(deed: &'static str, path: &Path, source: io::Error) -> BuildError {
-    BuildError::File {
-        deed,
-        path: path.into(),
-        source,
-    }
+    BuildError::File { deed, path: path.into(), source }
 }
 
 #[cfg(test)]

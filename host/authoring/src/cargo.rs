@@ -83,21 +83,12 @@ pub(crate) fn run(dir: &Path, quiet: bool, target: Option<&Path>) -> Result<Arte
     let mut cargo = Command::new("cargo");
     cargo
         .current_dir(dir)
-        .args([
-            "build",
-            "--release",
-            "--target",
-            WASM_TARGET,
-            "--message-format=json-render-diagnostics",
-        ])
+        .args(["build", "--release", "--target", WASM_TARGET, "--message-format=json-render-diagnostics"])
         .args(quiet.then_some("--quiet"))
         .args(target.iter().flat_map(|target| [Path::new("--target-dir"), target]))
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    let start = |source| CargoError::Run {
-        program: "cargo",
-        source,
-    };
+    let start = |source| CargoError::Run { program: "cargo", source };
     let mut child = cargo.spawn().map_err(start)?;
     let made = match child.stdout.take() {
         Some(reports) => components(dir, reports),
@@ -106,10 +97,7 @@ pub(crate) fn run(dir: &Path, quiet: bool, target: Option<&Path>) -> Result<Arte
     // Waited for in any case: a child that nobody waits for stays behind.
     let status = child.wait().map_err(start)?;
     if !status.success() {
-        return Err(CargoError::Refused {
-            dir: dir.into(),
-            status,
-        });
+        return Err(CargoError::Refused { dir: dir.into(), status });
     }
     let mut made = made?;
     match (made.pop(), made.is_empty()) {
@@ -137,10 +125,7 @@ fn require_target(dir: &Path) -> Result<(), CargoError> {
         .args(["--print", "target-libdir", "--target", WASM_TARGET])
         .stdin(Stdio::null())
         .output()
-        .map_err(|source| CargoError::Run {
-            program: "rustc",
-            source,
-        })?;
+        .map_err(|source| CargoError::Run { program: "rustc", source })?;
     let libraries = String::from_utf8_lossy(&printed.stdout);
     if printed.status.success() && Path::new(libraries.trim()).is_dir() {
         Ok(())

@@ -114,19 +114,12 @@ pub(crate) fn describe(component: &[u8], wit: &Path) -> Result<(Descriptions, Ve
     let mut matching = Matching {
         built: &built,
         world: likeliest_world(&source, package, &built, root),
-        named: source
-            .interfaces
-            .iter()
-            .filter_map(|(id, interface)| Some((source.id_of(id)?, interface)))
-            .collect(),
+        named: source.interfaces.iter().filter_map(|(id, interface)| Some((source.id_of(id)?, interface))).collect(),
         source: &source,
         undescribed: Vec::new(),
         warnings: Vec::new(),
     };
-    let descriptions = Descriptions {
-        root: matching.root(root),
-        interfaces: matching.interfaces(root),
-    };
+    let descriptions = Descriptions { root: matching.root(root), interfaces: matching.interfaces(root) };
     Ok((descriptions, matching.warnings()))
 }
 
@@ -148,9 +141,7 @@ fn likeliest_world<'a>(source: &'a Resolve, package: PackageId, built: &Resolve,
         (exports.filter(|name| wanted.contains(name)).count(), world)
     });
     // The first of the best: a package lists its worlds in the order of the text.
-    counted
-        .reduce(|best, next| if next.0 > best.0 { next } else { best })
-        .map(|(_, world)| world)
+    counted.reduce(|best, next| if next.0 > best.0 { next } else { best }).map(|(_, world)| world)
 }
 
 /// A component and the WIT that it was made from.
@@ -245,9 +236,8 @@ impl<'a> Matching<'a> {
         let mut docs = InterfaceDocs::default();
         let Some(source) = self.source_interface(name) else {
             if exported {
-                self.warnings.push(format!(
-                    "the tools of `{name}` have no descriptions: the WIT has no such interface"
-                ));
+                self.warnings
+                    .push(format!("the tools of `{name}` have no descriptions: the WIT has no such interface"));
             }
             return docs;
         };
@@ -282,10 +272,7 @@ impl<'a> Matching<'a> {
 
     /// The name and the texts of a function that can be a tool; methods of resources cannot.
     fn function(&mut self, function: &Function, shown: &str) -> Option<(String, FunctionDocs)> {
-        if !matches!(
-            function.kind,
-            FunctionKind::Freestanding | FunctionKind::AsyncFreestanding
-        ) {
+        if !matches!(function.kind, FunctionKind::Freestanding | FunctionKind::AsyncFreestanding) {
             return None;
         }
         let Some(docs) = function.docs.contents.clone() else {
@@ -319,12 +306,8 @@ impl<'a> Matching<'a> {
     fn warnings(self) -> Vec<String> {
         let mut warnings = self.warnings;
         if !self.undescribed.is_empty() {
-            let shown: Vec<String> = self
-                .undescribed
-                .iter()
-                .take(NAMES_IN_WARNING)
-                .map(|name| format!("`{name}`"))
-                .collect();
+            let shown: Vec<String> =
+                self.undescribed.iter().take(NAMES_IN_WARNING).map(|name| format!("`{name}`")).collect();
             let more = match self.undescribed.len().saturating_sub(NAMES_IN_WARNING) {
                 0 => String::new(),
                 more => format!(" and {more} more"),
@@ -342,10 +325,7 @@ impl<'a> Matching<'a> {
 fn items(of: &TypeDef) -> Vec<(&str, Option<&str>)> {
     macro_rules! named {
         ($items:expr) => {
-            $items
-                .iter()
-                .map(|item| (item.name.as_str(), item.docs.contents.as_deref()))
-                .collect()
+            $items.iter().map(|item| (item.name.as_str(), item.docs.contents.as_deref())).collect()
         };
     }
     match &of.kind {

@@ -135,10 +135,7 @@ impl FindError {
 pub fn find_plugins(dirs: &[PathBuf]) -> Result<Found, FindError> {
     let mut by_dir = BTreeMap::new();
     for dir in dirs {
-        let read = |source| FindError::Read {
-            dir: dir.clone(),
-            source,
-        };
+        let read = |source| FindError::Read { dir: dir.clone(), source };
         let dir = dir.canonicalize().map_err(read)?;
         let mut candidates = vec![dir.clone()];
         if !looks_like_plugin(&dir).map_err(read)? {
@@ -166,19 +163,12 @@ fn sorted(by_dir: BTreeMap<PathBuf, Result<PluginName, NotBuilt>>) -> Result<Fou
             Err(reason) => left_out.push(LeftOut { dir, reason }),
             Ok(name) => {
                 if let Some(first) = by_name.insert(name.clone(), dir.clone()) {
-                    return Err(FindError::Duplicate {
-                        name,
-                        first,
-                        second: dir,
-                    });
+                    return Err(FindError::Duplicate { name, first, second: dir });
                 }
             }
         }
     }
-    let plugins = by_name
-        .into_iter()
-        .map(|(name, dir)| PluginSource { name, dir })
-        .collect();
+    let plugins = by_name.into_iter().map(|(name, dir)| PluginSource { name, dir }).collect();
     Ok(Found { plugins, left_out })
 }
 
@@ -303,14 +293,8 @@ mod tests {
             .map(|left| format!("{}: {}", left.dir.file_name().unwrap().to_string_lossy(), left.reason))
             .collect();
         assert_eq!(left.len(), 4, "{left:?}");
-        assert_eq!(
-            left[0],
-            "bin: not built: its `Cargo.toml` has no library of the crate type `cdylib`"
-        );
-        assert!(
-            left[1].starts_with("broken: not built: its `Cargo.toml` cannot be read: "),
-            "{left:?}"
-        );
+        assert_eq!(left[0], "bin: not built: its `Cargo.toml` has no library of the crate type `cdylib`");
+        assert!(left[1].starts_with("broken: not built: its `Cargo.toml` cannot be read: "), "{left:?}");
         assert_eq!(left[2], "js: not built: JavaScript plugins come later");
         assert_eq!(left[3], "py: not built: Python plugins come later");
 
@@ -323,15 +307,9 @@ mod tests {
     fn errors_say_which_folder() {
         let root = tempfile::tempdir().unwrap();
         let same = PLUGIN.replace("NAME", "same");
-        write(
-            root.path(),
-            &[("a/Cargo.toml", &same), ("b/Cargo.toml", &same), ("c/README.md", "")],
-        );
+        write(root.path(), &[("a/Cargo.toml", &same), ("b/Cargo.toml", &same), ("c/README.md", "")]);
         let error = find_plugins(&[root.path().into()]).unwrap_err();
-        assert!(
-            matches!(&error, FindError::Duplicate { name, .. } if name.as_str() == "same"),
-            "{error}"
-        );
+        assert!(matches!(&error, FindError::Duplicate { name, .. } if name.as_str() == "same"), "{error}");
         assert!(error.hint().is_some());
         let error = find_plugins(&[root.path().join("c")]).unwrap_err();
         assert!(matches!(error, FindError::Nothing { .. }), "{error}");
@@ -343,13 +321,7 @@ mod tests {
     fn the_plugins_of_a_workspace_are_below_it() {
         let root = tempfile::tempdir().unwrap();
         let plugin = PLUGIN.replace("NAME", "member");
-        write(
-            root.path(),
-            &[
-                ("Cargo.toml", "[workspace]\nmembers = [\"m\"]\n"),
-                ("m/Cargo.toml", &plugin),
-            ],
-        );
+        write(root.path(), &[("Cargo.toml", "[workspace]\nmembers = [\"m\"]\n"), ("m/Cargo.toml", &plugin)]);
         assert_eq!(names(&find_plugins(&[root.path().into()]).unwrap()), ["member"]);
     }
 }

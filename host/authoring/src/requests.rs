@@ -267,10 +267,7 @@ impl Requests {
             }
         })?;
         match requests.count() {
-            count if count > MAX_REQUESTS => Err(RequestsError::TooMany {
-                path: path.into(),
-                count,
-            }),
+            count if count > MAX_REQUESTS => Err(RequestsError::TooMany { path: path.into(), count }),
             _ => Ok(requests),
         }
     }
@@ -337,10 +334,7 @@ mod tests {
     fn errors_name_the_line() {
         let long = "x".repeat(MAX_REASON + 1);
         for (text, expected) in [
-            (
-                "[[http]]\npattern = \"GET https://a/\"\n",
-                "requests.toml:1: missing field `reason`",
-            ),
+            ("[[http]]\npattern = \"GET https://a/\"\n", "requests.toml:1: missing field `reason`"),
             (
                 "\n[[http]]\npattern = \"https://a/\"\nreason = \"r\"",
                 "requests.toml:3: expected a method and a URL such as `GET https://example.com/**`, found `https://a/`",
@@ -373,14 +367,8 @@ mod tests {
                 "[[sockets]]\n",
                 "requests.toml:1: unknown field `sockets`, expected one of `http`, `files`, `env`, `secrets`, `kv`",
             ),
-            (
-                "[[kv]]\nbucket = \"b\"\naccess = \"read\"\nreason = \"r\"",
-                "requests.toml:1: missing field `prefix`",
-            ),
-            (
-                "[[env]]\nname = ",
-                "requests.toml:2: string values must be quoted, expected literal string",
-            ),
+            ("[[kv]]\nbucket = \"b\"\naccess = \"read\"\nreason = \"r\"", "requests.toml:1: missing field `prefix`"),
+            ("[[env]]\nname = ", "requests.toml:2: string values must be quoted, expected literal string"),
         ] {
             check(text, expected);
         }

@@ -81,10 +81,9 @@ fn without_ours(component: &[u8]) -> Result<Vec<u8>, SectionsError> {
         let payload = payload?;
         let section = if depth == 0 { payload.as_section() } else { None };
         match &payload {
-            Payload::Version {
-                encoding: wasmparser::Encoding::Module,
-                ..
-            } if depth == 0 => return Err(SectionsError::CoreModule),
+            Payload::Version { encoding: wasmparser::Encoding::Module, .. } if depth == 0 => {
+                return Err(SectionsError::CoreModule);
+            }
             Payload::CustomSection(custom) if depth == 0 && [PACKAGE_DOCS, DOCS, REQUESTS].contains(&custom.name()) => {
                 continue;
             }
@@ -111,10 +110,6 @@ fn append(
     if data.len() > MAX_SECTION {
         return Err(SectionsError::TooLarge { name, size: data.len() });
     }
-    CustomSection {
-        name: name.into(),
-        data: Cow::Owned(data),
-    }
-    .append_to_component(out);
+    CustomSection { name: name.into(), data: Cow::Owned(data) }.append_to_component(out);
     Ok(())
 }

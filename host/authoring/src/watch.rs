@@ -80,12 +80,7 @@ pub fn watch(sources: &[PluginSource], debounce: Duration) -> Result<Watch, Watc
     let dirs = sources
         .iter()
         // Events name real paths.
-        .map(|source| {
-            source
-                .dir
-                .canonicalize()
-                .map_err(|error| failed(&source.dir, error.into()))
-        })
+        .map(|source| source.dir.canonicalize().map_err(|error| failed(&source.dir, error.into())))
         .collect::<Result<Vec<_>, _>>()?;
     let seen = Arc::new(Seen::default());
     let (for_events, watched) = (Arc::clone(&seen), dirs.clone());
@@ -98,12 +93,7 @@ pub fn watch(sources: &[PluginSource], debounce: Duration) -> Result<Watch, Watc
         }
     })
     .map_err(|error| failed(Path::new("."), error))?;
-    let mut watch = Watch {
-        watcher,
-        dirs,
-        seen,
-        debounce,
-    };
+    let mut watch = Watch { watcher, dirs, seen, debounce };
     for index in 0..watch.dirs.len() {
         watch.attach(index)?;
     }
@@ -151,10 +141,7 @@ impl Watch {
 }
 
 fn failed(path: &Path, source: notify::Error) -> WatchError {
-    WatchError {
-        path: path.into(),
-        source,
-    }
+    WatchError { path: path.into(), source }
 }
 
 /// The plugins whose sources an event is about.
@@ -194,10 +181,7 @@ mod tests {
         let dir = root.join(name);
         fs::create_dir_all(dir.join("src")).unwrap();
         fs::write(dir.join("Cargo.toml"), "").unwrap();
-        PluginSource {
-            name: PluginName::new(name).unwrap(),
-            dir,
-        }
+        PluginSource { name: PluginName::new(name).unwrap(), dir }
     }
 
     async fn next(watch: &mut Watch) -> Vec<usize> {

@@ -81,11 +81,7 @@ impl Catalogue {
         }))
         .await;
         let before = std::mem::take(&mut *plugins);
-        *plugins = entries
-            .into_iter()
-            .flatten()
-            .map(|entry| (entry.spec.name.clone(), entry))
-            .collect();
+        *plugins = entries.into_iter().flatten().map(|entry| (entry.spec.name.clone(), entry)).collect();
         for name in before.keys().filter(|name| !plugins.contains_key(*name)) {
             self.record(name, None, PluginState::Removed, None);
         }
@@ -97,10 +93,7 @@ impl Catalogue {
     pub async fn settled(&self) {
         let waiting: Vec<_> = {
             let plugins = self.plugins.lock().await;
-            plugins
-                .values()
-                .filter_map(|entry| Some(entry.prepared.as_ref().ok()?.code.clone()))
-                .collect()
+            plugins.values().filter_map(|entry| Some(entry.prepared.as_ref().ok()?.code.clone())).collect()
         };
         for mut code in waiting {
             // An error means that the plugin is gone, and its code with it.
@@ -110,24 +103,15 @@ impl Catalogue {
 
     async fn entry(self: Arc<Self>, spec: PluginSpec, before: Option<Entry>) -> Entry {
         if !spec.enabled {
-            return Entry {
-                spec,
-                prepared: Err((State::Disabled, None, None)),
-            };
+            return Entry { spec, prepared: Err((State::Disabled, None, None)) };
         }
         let inspection = match inspect(&self.runtime, &spec.source, &spec.prefix, spec.tools.as_deref()).await {
             Ok(inspection) => inspection,
             Err((state, component)) => {
-                let (digest, size) = (
-                    component.as_ref().map(|c| c.digest()),
-                    component.as_ref().map(|c| c.size()),
-                );
+                let (digest, size) = (component.as_ref().map(|c| c.digest()), component.as_ref().map(|c| c.size()));
                 tracing::warn!(plugin = %spec.name, source = %spec.source.display(), reason = state.reason(), "plugin {}", state.as_str());
                 self.record(&spec.name, digest, PluginState::Broken, state.reason());
-                return Entry {
-                    spec,
-                    prepared: Err((state, digest, size)),
-                };
+                return Entry { spec, prepared: Err((state, digest, size)) };
             }
         };
         let kept = before.and_then(|before| {
@@ -138,10 +122,7 @@ impl Catalogue {
             same.then_some(prepared.code).filter(|code| !matches!(*code.borrow(), Code::Failed))
         });
         let code = kept.unwrap_or_else(|| self.make_code(&spec, &inspection));
-        Entry {
-            spec,
-            prepared: Ok(Prepared { inspection, code }),
-        }
+        Entry { spec, prepared: Ok(Prepared { inspection, code }) }
     }
 
     /// Has the plugin's code made or mapped in a task of its own.
@@ -149,9 +130,7 @@ impl Catalogue {
         let (made, code) = watch::channel(Code::Preparing);
         self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&inspection.component.digest());
         let (name, concurrency) = (spec.name.clone(), spec.limits.concurrency);
-        let Inspection {
-            component, description, ..
-        } = inspection.clone();
+        let Inspection { component, description, .. } = inspection.clone();
         let runtime = Arc::clone(&self.runtime);
         let catalogue = Arc::downgrade(self);
         tokio::spawn(async move {
@@ -168,11 +147,7 @@ impl Catalogue {
                     made.send_replace(Code::Failed);
                     if let Some(catalogue) = Weak::upgrade(&catalogue) {
                         catalogue.record(&name, Some(digest), PluginState::Broken, Some(&error.to_string()));
-                        catalogue
-                            .failed
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .insert(digest, error);
+                        catalogue.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, error);
                         let plugins = catalogue.plugins.lock().await;
                         _ = catalogue.publish(&plugins);
                     }
@@ -189,12 +164,7 @@ impl Catalogue {
             let failure = entry.digest().and_then(|digest| self.failure(digest));
             draft.add(entry, failure.as_ref());
         }
-        let Draft {
-            tools,
-            statuses,
-            errors,
-            ..
-        } = draft;
+        let Draft { tools, statuses, errors, .. } = draft;
         let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
         self.current.store(Arc::new(Snapshot::new(generation, tools, statuses)));
         self.changes.send_replace(generation);
@@ -203,20 +173,11 @@ impl Catalogue {
 
     /// Why code of these bytes did not come to be.
     fn failure(&self, digest: Digest) -> Option<LoadError> {
-        self.failed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&digest)
-            .cloned()
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned()
     }
 
     fn record(&self, plugin: &PluginName, digest: Option<Digest>, state: PluginState, reason: Option<&str>) {
-        if let Err(error) = self.ledger.append(&Event::Plugin {
-            plugin,
-            digest,
-            state,
-            reason,
-        }) {
+        if let Err(error) = self.ledger.append(&Event::Plugin { plugin, digest, state, reason }) {
             tracing::error!(%plugin, %error, "a change of a plugin's state is not in the audit log");
         }
     }

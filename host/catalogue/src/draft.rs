@@ -106,29 +106,17 @@ impl Draft {
                 }
                 (status.state, status.size) = (state.clone(), *size);
             }
-            (Ok(_), Some(failure)) => {
-                status.state = State::Broken {
-                    reason: failure.to_string(),
-                }
-            }
+            (Ok(_), Some(failure)) => status.state = State::Broken { reason: failure.to_string() },
             (Ok(prepared), None) => self.add_tools(spec, prepared, &mut status),
         }
         self.statuses.push(status);
     }
 
     fn add_tools(&mut self, spec: &PluginSpec, prepared: &Prepared, status: &mut PluginStatus) {
-        let Inspection {
-            component,
-            description,
-            definitions,
-        } = &prepared.inspection;
+        let Inspection { component, description, definitions } = &prepared.inspection;
         status.size = Some(component.size());
         status.warnings.clone_from(&description.warnings);
-        status.left_out = definitions
-            .left_out
-            .iter()
-            .map(|f| (f.function.clone(), f.reason.clone()))
-            .collect();
+        status.left_out = definitions.left_out.iter().map(|f| (f.function.clone(), f.reason.clone())).collect();
         for function in spec.settings.keys() {
             if !description.functions.iter().any(|f| f.name == *function) {
                 let (plugin, function) = (spec.name.clone(), function.clone());
@@ -148,16 +136,8 @@ impl Draft {
             }
             self.owners.insert(name.clone(), spec.name.clone());
             status.tools.push(name.clone());
-            let limits = spec
-                .settings
-                .get(&function.name)
-                .map_or(&spec.limits, |own| &own.limits)
-                .clone();
-            let rules = ToolRules {
-                plugin: spec.name.clone(),
-                tool: name.clone(),
-                limits,
-            };
+            let limits = spec.settings.get(&function.name).map_or(&spec.limits, |own| &own.limits).clone();
+            let rules = ToolRules { plugin: spec.name.clone(), tool: name.clone(), limits };
             self.tools.push(Tool {
                 definition: Arc::new(definition),
                 rules: Arc::new(rules),

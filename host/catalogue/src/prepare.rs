@@ -35,14 +35,7 @@ pub async fn inspect(
     let component = tokio::task::block_in_place(|| Component::read(source)).map_err(|error| {
         let reason = error.to_string();
         let missing = error.kind() == io::ErrorKind::NotFound;
-        (
-            if missing {
-                State::Missing { reason }
-            } else {
-                State::Broken { reason }
-            },
-            None,
-        )
+        (if missing { State::Missing { reason } } else { State::Broken { reason } }, None)
     })?;
     let broken = |reason: String, component: &Component| (State::Broken { reason }, Some(component.clone()));
     let description = match runtime.describe(&component).await {
@@ -50,11 +43,7 @@ pub async fn inspect(
         Err(error) => return Err(broken(error.to_string(), &component)),
     };
     match wit::definitions(&description, prefix, tools) {
-        Ok(definitions) => Ok(Inspection {
-            component,
-            description,
-            definitions,
-        }),
+        Ok(definitions) => Ok(Inspection { component, description, definitions }),
         Err(error) => Err(broken(error.to_string(), &component)),
     }
 }
@@ -64,10 +53,7 @@ pub async fn inspect(
 /// Without any grant a sandbox reaches nothing, so that every tool is read-only in a closed world.
 pub(crate) fn complete(spec: &PluginSpec, function: &Function, mut definition: ToolDefinition) -> ToolDefinition {
     if definition.description.is_none() {
-        let configured = spec
-            .settings
-            .get(&function.name)
-            .and_then(|settings| settings.description.clone());
+        let configured = spec.settings.get(&function.name).and_then(|settings| settings.description.clone());
         // Many clients ask for a description of each tool; the name in WIT is all that is known.
         definition.description = configured.or_else(|| Some(format!("`{}`", function.full_name())));
     }

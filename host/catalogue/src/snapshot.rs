@@ -121,17 +121,8 @@ pub struct ToolCall {
 
 impl Snapshot {
     pub(crate) fn new(generation: u64, tools: Vec<Tool>, plugins: Vec<PluginStatus>) -> Self {
-        let by_name = tools
-            .iter()
-            .enumerate()
-            .map(|(at, tool)| (tool.definition.name.clone(), at))
-            .collect();
-        Self {
-            generation,
-            tools,
-            by_name,
-            plugins,
-        }
+        let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.definition.name.clone(), at)).collect();
+        Self { generation, tools, by_name, plugins }
     }
 
     /// Rises with every change.
@@ -174,11 +165,7 @@ impl Tool {
     /// Waits until the plugin's code is there, or known to stay away.
     pub async fn ready(&self) {
         // An error means that the plugin is gone, which is ready enough.
-        _ = self
-            .code
-            .clone()
-            .wait_for(|code| !matches!(code, Code::Preparing))
-            .await;
+        _ = self.code.clone().wait_for(|code| !matches!(code, Code::Preparing)).await;
     }
 
     /// Runs one call: waits for the plugin's code where it is still being made, no longer than the deadline.
@@ -187,24 +174,9 @@ impl Tool {
     /// # Errors
     /// When there is no code to run. How a call that ran ended is in its [`CallEnd`].
     pub async fn call(&self, call: ToolCall) -> Result<CallEnd, CallError> {
-        let ToolCall {
-            permit,
-            arguments,
-            id,
-            reports,
-            received,
-        } = call;
+        let ToolCall { permit, arguments, id, reports, received } = call;
         let plugin = self.plugin(received, permit.limits().deadline).await?;
-        Ok(plugin
-            .call(CallRequest {
-                permit,
-                function: self.function,
-                arguments,
-                id,
-                reports,
-                received,
-            })
-            .await)
+        Ok(plugin.call(CallRequest { permit, function: self.function, arguments, id, reports, received }).await)
     }
 
     async fn plugin(&self, received: Instant, limit: Duration) -> Result<Plugin, CallError> {

@@ -117,17 +117,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn run(&self) -> ExitCode {
-        let job = if self.job == Job::Compile.as_str() {
-            Job::Compile
-        } else {
-            Job::Describe
-        };
-        worker::main(
-            job,
-            WorkerLimits {
-                cpu: Duration::from_secs(self.cpu),
-                memory: self.memory,
-            },
-        )
+        let job = if self.job == Job::Compile.as_str() { Job::Compile } else { Job::Describe };
+        worker::main(job, WorkerLimits { cpu: Duration::from_secs(self.cpu), memory: self.memory })
     }
 }

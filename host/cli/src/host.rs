@@ -29,45 +29,24 @@ impl Host {
     pub(crate) fn open(state_dir: &Path, max_concurrent_calls: u32, command: &str) -> anyhow::Result<Self> {
         raise_descriptors();
         let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis());
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
         let session = format!("{since:x}-{:x}", std::process::id());
-        let ledger = Ledger::open(
-            &state.join("audit.jsonl"),
-            session.clone(),
-            &state.key_for("audit"),
-            SystemTime::now,
-        )
-        .map_err(|error| fault(&error, None))?;
+        let ledger =
+            Ledger::open(&state.join("audit.jsonl"), session.clone(), &state.key_for("audit"), SystemTime::now)
+                .map_err(|error| fault(&error, None))?;
         let ledger = Arc::new(ledger);
-        let started = Event::HostStarted {
-            version: env!("CARGO_PKG_VERSION"),
-            command,
-            pid: std::process::id(),
-        };
+        let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
         ledger.append(&started).map_err(|error| fault(&error, None))?;
-        let options = RuntimeOptions {
-            max_concurrent_calls,
-            worker: worker()?,
-        };
+        let options = RuntimeOptions { max_concurrent_calls, worker: worker()? };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger));
         let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), session);
-        Ok(Self {
-            state,
-            ledger,
-            catalogue,
-            gateway,
-        })
+        Ok(Self { state, ledger, catalogue, gateway })
     }
 
     /// Brings the plugins in. A fault of the configuration as a whole ends the command.
     pub(crate) async fn apply(&self, plugins: Vec<PluginSpec>) -> anyhow::Result<()> {
-        self.catalogue
-            .apply(plugins)
-            .await
-            .map_err(|errors| start_fault(&errors))
+        self.catalogue.apply(plugins).await.map_err(|errors| start_fault(&errors))
     }
 
     /// Ends in good order.
@@ -92,29 +71,15 @@ pub(crate) fn state_fault(error: &StateError) -> anyhow::Error {
 fn worker() -> anyhow::Result<WorkerCommand> {
     // The file that runs, even where another has taken its place on the disk.
     let running = Path::new("/proc/self/exe");
-    let program = if running.exists() {
-        running.to_owned()
-    } else {
-        std::env::current_exe()?
-    };
-    Ok(WorkerCommand {
-        program,
-        arguments: vec!["worker".into()],
-        limits: WorkerLimits::default(),
-    })
+    let program = if running.exists() { running.to_owned() } else { std::env::current_exe()? };
+    Ok(WorkerCommand { program, arguments: vec!["worker".into()], limits: WorkerLimits::default() })
 }
 
 /// Connections and sandboxes need descriptors; the soft limit of many systems is 1024.
 fn raise_descriptors() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            ..limit
-        },
-    ) {
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }

@@ -21,10 +21,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> anyhow::Error {
-        anyhow::Error::new(Self {
-            message: message.into(),
-            hint,
-        })
+        anyhow::Error::new(Self { message: message.into(), hint })
     }
 }
 
@@ -64,13 +61,8 @@ pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
 /// Prints data, which alone belongs on standard output.
 pub(crate) fn data(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    let written = out.write_all(text.as_bytes()).and_then(|()| {
-        if text.ends_with('\n') {
-            Ok(())
-        } else {
-            out.write_all(b"\n")
-        }
-    });
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { out.write_all(b"\n") });
     match written.and_then(|()| out.flush()) {
         // `portcullis list | head` is no fault.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -117,9 +109,7 @@ fn is_format(c: char) -> bool {
 /// The first letter of a message is a capital.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    letters
-        .next()
-        .map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// The operator's log on standard error, by `PORTCULLIS_LOG` or `default`.
@@ -127,12 +117,7 @@ pub(crate) fn start_log(default: &str) {
     let filter =
         EnvFilter::try_from_env("PORTCULLIS_LOG").unwrap_or_else(|_| EnvFilter::new(format!("{default},rmcp=warn")));
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(colour)
-        .with_target(false)
-        .init();
+    fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour).with_target(false).init();
 }
 
 /// Waits for long work, and shows that it goes on: a spinner on a terminal, a plain line elsewhere, and nothing where
@@ -156,12 +141,7 @@ pub(crate) async fn waiting<T>(what: &str, work: impl Future<Output = T>) -> T {
 /// Rows as columns of equal width.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
-    };
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {

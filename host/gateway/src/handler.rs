@@ -70,17 +70,10 @@ impl Shared {
             .with_instructions("Each tool runs in a sandbox of its own, made for one call by Portcullis.");
         let mut meta = MetaObject::default();
         if let Ok(implementation) = serde_json::to_value(implementation) {
-            meta.0
-                .insert("io.modelcontextprotocol/serverInfo".into(), implementation);
+            meta.0.insert("io.modelcontextprotocol/serverInfo".into(), implementation);
         }
         let (lists, subscribers) = (ToolLists::default(), Subscribers::default());
-        let shared = Arc::new(Self {
-            gateway,
-            info,
-            meta,
-            lists,
-            subscribers,
-        });
+        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers });
         shared.watch();
         shared
     }
@@ -104,19 +97,14 @@ impl Shared {
 
     /// The view of a client that `principal` vouches for.
     pub(crate) fn handler(self: &Arc<Self>, principal: Principal) -> Handler {
-        Handler {
-            shared: Arc::clone(self),
-            principal,
-        }
+        Handler { shared: Arc::clone(self), principal }
     }
 }
 
 impl Handler {
     /// `_meta` of a result: only the newer era has `serverInfo` there.
     fn meta(&self, context: &RequestContext<RoleServer>) -> Option<MetaObject> {
-        let newer = context
-            .protocol_version()
-            .is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
+        let newer = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
         newer.then(|| self.shared.meta.clone())
     }
 
@@ -128,12 +116,7 @@ impl Handler {
             None => (None, None),
         };
         let arguments = request.arguments.unwrap_or_default();
-        let call = Incoming {
-            principal: &self.principal,
-            tool: &request.name,
-            arguments,
-            reports,
-        };
+        let call = Incoming { principal: &self.principal, tool: &request.name, arguments, reports };
         let call = self.shared.gateway.call(call);
         match token.zip(receiver) {
             Some((token, receiver)) => with_reports(call, receiver, &token, &context.peer).await,
@@ -228,11 +211,7 @@ impl ServerHandler for Handler {
 
     /// For rmcp's check of `x-mcp-header` parameters. It has no caller: every tool is everyone's until there are roles.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.shared
-            .lists
-            .current(self.shared.gateway.catalogue())
-            .get(name)
-            .cloned()
+        self.shared.lists.current(self.shared.gateway.catalogue()).get(name).cloned()
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
@@ -247,16 +226,9 @@ impl ServerHandler for Handler {
     ) -> Result<CustomResult, ErrorData> {
         let shown: String = request.method.chars().take(64).flat_map(char::escape_debug).collect();
         if METHODS.contains(&request.method.as_str()) {
-            return Err(ErrorData::invalid_params(
-                format!("the parameters of `{shown}` are not valid"),
-                None,
-            ));
+            return Err(ErrorData::invalid_params(format!("the parameters of `{shown}` are not valid"), None));
         }
-        Err(ErrorData::new(
-            ErrorCode::METHOD_NOT_FOUND,
-            format!("unknown method: `{shown}`"),
-            None,
-        ))
+        Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: `{shown}`"), None))
     }
 
     // There are no prompts and resources yet. Clients of the newer era ask for the lists all the same, and cache them.
@@ -266,9 +238,7 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
-        let mut result = ListPromptsResult::default()
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Private);
+        let mut result = ListPromptsResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
         Ok(result)
     }
@@ -278,9 +248,7 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
-        let mut result = ListResourcesResult::default()
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Private);
+        let mut result = ListResourcesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
         Ok(result)
     }
@@ -290,9 +258,8 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let mut result = ListResourceTemplatesResult::default()
-            .with_ttl_ms(FRESH_MS)
-            .with_cache_scope(CacheScope::Private);
+        let mut result =
+            ListResourceTemplatesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
         Ok(result)
     }
@@ -302,10 +269,7 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         _context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        Err(ErrorData::resource_not_found(
-            "there is no such resource",
-            Some(json!({ "uri": request.uri })),
-        ))
+        Err(ErrorData::resource_not_found("there is no such resource", Some(json!({ "uri": request.uri }))))
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -15,12 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     handler::{ServerName, Shared},
-    pipeline::Gateway,
+    pipeline::{Gateway, MAX_MESSAGE},
     sessions::Sessions,
 };
 
-/// Bytes of a request's body. A call's arguments may hold a document, not a disk.
-const MAX_BODY: usize = 4 << 20;
 /// How long requests in flight may take to end once the host is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -60,10 +58,9 @@ impl HttpError {
             Self::NotLoopback { address } => {
                 Some(format!("listen on this machine alone: `127.0.0.1:{}`", address.port()))
             }
-            Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => Some(format!(
-                "another program uses it; take another port: `{}:0` picks a free one",
-                address.ip()
-            )),
+            Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
+                Some(format!("another program uses it; take another port: `{}:0` picks a free one", address.ip()))
+            }
             Self::Bind { .. } | Self::Serve(_) => None,
         }
     }
@@ -104,7 +101,7 @@ impl HttpDoor {
         let port = self.address.port();
         let config = StreamableHttpServerConfig::default()
             .with_json_response(true)
-            .with_max_request_body_bytes(MAX_BODY)
+            .with_max_request_body_bytes(MAX_MESSAGE)
             .with_cancellation_token(shutdown.child_token())
             // A page in a browser has an Origin; only pages of this machine may have one here.
             .with_allowed_origins([
@@ -150,18 +147,11 @@ where
 /// Red while a plugin that is configured is not served.
 fn readiness(gateway: &Gateway) -> (StatusCode, String) {
     let snapshot = gateway.catalogue().snapshot();
-    let broken: Vec<_> = snapshot
-        .plugins()
-        .iter()
-        .filter(|plugin| plugin.state.reason().is_some())
-        .map(|p| p.name.as_str())
-        .collect();
+    let broken: Vec<_> =
+        snapshot.plugins().iter().filter(|plugin| plugin.state.reason().is_some()).map(|p| p.name.as_str()).collect();
     if broken.is_empty() {
         (StatusCode::OK, "ready\n".into())
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("not served: {}\n", broken.join(", ")),
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not served: {}\n", broken.join(", ")))
     }
 }

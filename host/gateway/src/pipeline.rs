@@ -8,6 +8,9 @@ use portcullis_policy::{Principal, ToolName, decide};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+/// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
+pub(crate) const MAX_MESSAGE: usize = 4 << 20;
+
 /// What all doors share: the register of tools and the ledger.
 #[derive(Debug)]
 pub struct Gateway {
@@ -54,11 +57,7 @@ pub struct Account {
 impl Gateway {
     /// Doors over `catalogue` that record in `ledger`; `session` is the ledger's name of this process.
     pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<Ledger>, session: String) -> Arc<Self> {
-        Arc::new(Self {
-            catalogue,
-            ledger,
-            session,
-        })
+        Arc::new(Self { catalogue, ledger, session })
     }
 
     /// The register of tools.
@@ -79,21 +78,11 @@ impl Gateway {
             Err(error) => return self.not_recorded(&error),
         };
         let Ok(permit) = decide(call.principal, rules) else {
-            return self
-                .close(record, Outcome::Denied, Used::default())
-                .unwrap_or(Ended::Denied);
+            return self.close(record, Outcome::Denied, Used::default()).unwrap_or(Ended::Denied);
         };
         let id = format!("{}-{}", self.session, record.call());
         let Incoming { arguments, reports, .. } = call;
-        let end = tool
-            .call(ToolCall {
-                permit,
-                arguments,
-                id,
-                reports,
-                received,
-            })
-            .await;
+        let end = tool.call(ToolCall { permit, arguments, id, reports, received }).await;
         let (result, account) = settle(end, received);
         self.tell_operator(&rules.tool, &result, &account);
         let outcome = match &result {
@@ -102,8 +91,7 @@ impl Gateway {
             Err(error) => error.outcome(),
         };
         // The record is closed before the reply leaves.
-        self.close(record, outcome, account.used)
-            .unwrap_or(Ended::Answered(result, Box::new(account)))
+        self.close(record, outcome, account.used).unwrap_or(Ended::Answered(result, Box::new(account)))
     }
 
     fn open(
@@ -157,16 +145,7 @@ fn settle(end: Result<CallEnd, CallError>, received: Instant) -> (Result<Reply, 
         }
         Err(error) => {
             let micros = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
-            (
-                Err(error),
-                Account {
-                    used: Used {
-                        micros,
-                        ..Used::default()
-                    },
-                    printed: None,
-                },
-            )
+            (Err(error), Account { used: Used { micros, ..Used::default() }, printed: None })
         }
     }
 }

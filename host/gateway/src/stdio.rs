@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use portcullis_policy::Principal;
-use rmcp::{service::serve_server_with_ct, transport::stdio_pipes};
+use rmcp::{
+    service::serve_server_with_ct,
+    transport::{async_rw::AsyncRwTransport, stdio_pipes},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     handler::{ServerName, Shared},
-    pipeline::Gateway,
+    pipeline::{Gateway, MAX_MESSAGE},
 };
 
 /// The client could not be served.
@@ -32,16 +35,14 @@ pub async fn serve_stdio(
     shutdown: CancellationToken,
 ) -> Result<(), StdioError> {
     let handler = Shared::new(gateway, name).handler(Principal::LocalOperator);
-    let service = match serve_server_with_ct(handler, stdio_pipes(), shutdown.clone()).await {
+    let (read, write) = stdio_pipes();
+    let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MAX_MESSAGE);
+    let service = match serve_server_with_ct(handler, transport, shutdown.clone()).await {
         Ok(service) => service,
         // A client that leaves before it says anything has nothing to complain of.
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),
         Err(_) if shutdown.is_cancelled() => return Ok(()),
         Err(error) => return Err(StdioError::Handshake(error.to_string())),
     };
-    service
-        .waiting()
-        .await
-        .map(drop)
-        .map_err(|error| StdioError::Service(error.to_string()))
+    service.waiting().await.map(drop).map_err(|error| StdioError::Service(error.to_string()))
 }

@@ -61,11 +61,7 @@ impl Subscribers {
 
     /// Tells everyone that the tools changed; who does not take it in time is left out.
     pub(crate) async fn tools_changed(&self) {
-        let listeners: Vec<_> = self
-            .lock()
-            .iter()
-            .map(|(number, listener)| (*number, listener.clone()))
-            .collect();
+        let listeners: Vec<_> = self.lock().iter().map(|(number, listener)| (*number, listener.clone())).collect();
         let told = listeners.into_iter().map(|(number, listener)| async move {
             let tell = async {
                 match &listener {

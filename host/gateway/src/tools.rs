@@ -22,16 +22,8 @@ pub(crate) struct ToolList {
 impl ToolList {
     fn new(snapshot: &Snapshot) -> Self {
         let tools: Vec<_> = snapshot.tools().iter().map(|tool| wire(tool.definition())).collect();
-        let by_name = tools
-            .iter()
-            .enumerate()
-            .map(|(at, tool)| (tool.name.clone(), at))
-            .collect();
-        Self {
-            generation: snapshot.generation(),
-            tools,
-            by_name,
-        }
+        let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.name.clone(), at)).collect();
+        Self { generation: snapshot.generation(), tools, by_name }
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Tool> {
@@ -70,12 +62,7 @@ pub(crate) struct ToolLists {
 impl ToolLists {
     pub(crate) fn current(&self, catalogue: &Catalogue) -> Arc<ToolList> {
         let snapshot = catalogue.snapshot();
-        let there = |lists: &Self| {
-            lists
-                .current
-                .load_full()
-                .filter(|list| list.generation == snapshot.generation())
-        };
+        let there = |lists: &Self| lists.current.load_full().filter(|list| list.generation == snapshot.generation());
         if let Some(list) = there(self) {
             return list;
         }

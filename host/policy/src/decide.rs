@@ -55,9 +55,8 @@ pub enum Denied {
 /// When no rule allows it.
 pub fn decide(principal: &Principal, rules: &Arc<ToolRules>) -> Result<Permit, Denied> {
     match principal {
-        Principal::LocalOperator | Principal::Loopback => Ok(Permit {
-            principal: principal.clone(),
-            rules: Arc::clone(rules),
-        }),
+        Principal::LocalOperator | Principal::Loopback => {
+            Ok(Permit { principal: principal.clone(), rules: Arc::clone(rules) })
+        }
     }
 }

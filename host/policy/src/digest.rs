@@ -83,10 +83,7 @@ mod tests {
     #[test]
     fn reads_what_it_writes() {
         let digest = Digest::of(b"");
-        assert_eq!(
-            digest.to_string(),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(digest.to_string(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         for bad in ["", "e3", &"g".repeat(64), &"+1".repeat(32), &"é".repeat(32)] {
             assert_eq!(bad.parse::<Digest>(), Err(DigestError), "{bad}");

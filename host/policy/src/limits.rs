@@ -81,21 +81,13 @@ impl Limits {
         };
         let error = |limit, range, found| Err(LimitsError { limit, range, found });
         if limits.deadline.is_zero() || limits.deadline > MAX_DEADLINE {
-            return error(
-                "deadline",
-                "more than `0s` and at most `1day`",
-                format!("{:?}", limits.deadline),
-            );
+            return error("deadline", "more than `0s` and at most `1day`", format!("{:?}", limits.deadline));
         }
         if limits.fuel == Some(0) {
             return error("fuel", "at least 1, or `\"off\"`", "0".into());
         }
         if limits.memory < 64 << 10 || limits.memory > MAX_MEMORY {
-            return error(
-                "memory",
-                "from `64KiB`, one page, to `4GiB`",
-                format!("{} bytes", limits.memory),
-            );
+            return error("memory", "from `64KiB`, one page, to `4GiB`", format!("{} bytes", limits.memory));
         }
         if limits.output == 0 || limits.output > MAX_OUTPUT {
             return error("output", "from `1B` to `64MiB`", format!("{} bytes", limits.output));
@@ -115,19 +107,8 @@ mod tests {
     fn what_is_not_written_stands() {
         let limits = Limits::default();
         assert_eq!(limits.with(&LimitsOverride::default()), Ok(limits.clone()));
-        let over = LimitsOverride {
-            fuel: Some(None),
-            concurrency: Some(2),
-            ..Default::default()
-        };
-        assert_eq!(
-            limits.with(&over),
-            Ok(Limits {
-                fuel: None,
-                concurrency: 2,
-                ..limits
-            })
-        );
+        let over = LimitsOverride { fuel: Some(None), concurrency: Some(2), ..Default::default() };
+        assert_eq!(limits.with(&over), Ok(Limits { fuel: None, concurrency: 2, ..limits }));
     }
 
     #[test]
@@ -135,54 +116,12 @@ mod tests {
         let check = |over: LimitsOverride, limit: &str| {
             assert_eq!(Limits::default().with(&over).expect_err("out of range").limit, limit);
         };
-        check(
-            LimitsOverride {
-                deadline: Some(Duration::ZERO),
-                ..Default::default()
-            },
-            "deadline",
-        );
-        check(
-            LimitsOverride {
-                deadline: Some(Duration::MAX),
-                ..Default::default()
-            },
-            "deadline",
-        );
-        check(
-            LimitsOverride {
-                fuel: Some(Some(0)),
-                ..Default::default()
-            },
-            "fuel",
-        );
-        check(
-            LimitsOverride {
-                memory: Some(1),
-                ..Default::default()
-            },
-            "memory",
-        );
-        check(
-            LimitsOverride {
-                memory: Some(5 << 30),
-                ..Default::default()
-            },
-            "memory",
-        );
-        check(
-            LimitsOverride {
-                output: Some(0),
-                ..Default::default()
-            },
-            "output",
-        );
-        check(
-            LimitsOverride {
-                concurrency: Some(0),
-                ..Default::default()
-            },
-            "concurrency",
-        );
+        check(LimitsOverride { deadline: Some(Duration::ZERO), ..Default::default() }, "deadline");
+        check(LimitsOverride { deadline: Some(Duration::MAX), ..Default::default() }, "deadline");
+        check(LimitsOverride { fuel: Some(Some(0)), ..Default::default() }, "fuel");
+        check(LimitsOverride { memory: Some(1), ..Default::default() }, "memory");
+        check(LimitsOverride { memory: Some(5 << 30), ..Default::default() }, "memory");
+        check(LimitsOverride { output: Some(0), ..Default::default() }, "output");
+        check(LimitsOverride { concurrency: Some(0), ..Default::default() }, "concurrency");
     }
 }

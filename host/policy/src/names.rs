@@ -37,11 +37,7 @@ pub enum NameError {
 fn check(name: &str, max: usize, allowed: &'static str, ok: fn(char) -> bool) -> Result<(), NameError> {
     if name.is_empty() || name.len() > max {
         let shown = name.chars().take(40).flat_map(char::escape_debug).collect();
-        return Err(NameError::Length {
-            name: shown,
-            length: name.len(),
-            max,
-        });
+        return Err(NameError::Length { name: shown, length: name.len(), max });
     }
     match name.chars().find(|c| !ok(*c)) {
         Some(found) => Err(NameError::Character {
@@ -125,9 +121,7 @@ name! {
 ///
 /// One to one within a scope, since WIT identifiers have no `_` and may not differ by case alone.
 pub fn snake_case(wit: &str) -> String {
-    wit.chars()
-        .map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() })
-        .collect()
+    wit.chars().map(|c| if c == '-' { '_' } else { c.to_ascii_lowercase() }).collect()
 }
 
 #[cfg(test)]
@@ -139,23 +133,15 @@ mod tests {
         assert!(PluginName::new("weather-2_x").is_ok());
         assert!(ToolName::new("a.b-c_D9").is_ok());
         assert!(matches!(PluginName::new(""), Err(NameError::Length { length: 0, .. })));
-        assert!(matches!(
-            ToolName::new("x".repeat(129)),
-            Err(NameError::Length { length: 129, .. })
-        ));
+        assert!(matches!(ToolName::new("x".repeat(129)), Err(NameError::Length { length: 129, .. })));
         for bad in ["a b", "naïve", "a\nb", "a\u{202e}b", "../x"] {
-            assert!(
-                matches!(ToolName::new(bad), Err(NameError::Character { .. })),
-                "{bad:?}"
-            );
+            assert!(matches!(ToolName::new(bad), Err(NameError::Character { .. })), "{bad:?}");
         }
     }
 
     #[test]
     fn an_error_shows_no_raw_control_character() {
-        let error = ToolName::new("a\u{1b}[2Jb")
-            .expect_err("a control character")
-            .to_string();
+        let error = ToolName::new("a\u{1b}[2Jb").expect_err("a control character").to_string();
         assert!(!error.contains('\u{1b}'), "{error:?}");
     }
 }

@@ -56,10 +56,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn open(state: &StateDir) -> Result<Self, StateError> {
-        Ok(Self {
-            dir: state.subdirectory("cache")?,
-            key: state.key_for("cache"),
-        })
+        Ok(Self { dir: state.subdirectory("cache")?, key: state.key_for("cache") })
     }
 
     fn path(&self, kind: Kind, component: Digest, variant: &str) -> PathBuf {
@@ -125,11 +122,7 @@ impl Cache {
         let mut unique = [0; 8];
         getrandom::fill(&mut unique).map_err(io::Error::other)?;
         let temporary = self.dir.join(format!("{:016x}.tmp", u64::from_ne_bytes(unique)));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let written = file
             .write_all(bytes)
             .and_then(|()| file.write_all(&mac.finalize().into_bytes()))
@@ -145,20 +138,13 @@ impl Cache {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == kind.as_str())
-            {
+            if entry.path().extension().is_some_and(|extension| extension == kind.as_str()) {
                 files.push((entry.metadata()?.modified()?, entry.path()));
             }
         }
         files.sort();
         let surplus = files.len().saturating_sub(MAX_FILES);
-        files
-            .into_iter()
-            .take(surplus)
-            .try_for_each(|(_, path)| fs::remove_file(path))
+        files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
     }
 }
 
@@ -175,21 +161,16 @@ mod tests {
         let (one, two) = (Digest::of(b"one"), Digest::of(b"two"));
         cache.put(Kind::Native, one, "a", b"native code").expect("kept");
         assert_eq!(cache.get(Kind::Native, one, "a").expect("verified").length, 11);
-        assert_eq!(
-            cache.read(Kind::Native, one, "a").as_deref(),
-            Some(b"native code".as_slice())
-        );
+        assert_eq!(cache.read(Kind::Native, one, "a").as_deref(), Some(b"native code".as_slice()));
 
         let refused = |kind, digest, variant: &str, why: &str| {
             assert!(cache.get(kind, digest, variant).is_none(), "{why}");
             assert!(cache.read(kind, digest, variant).is_none(), "{why}");
         };
         let path = cache.path(Kind::Native, one, "a");
-        for (kind, digest, variant) in [
-            (Kind::Native, two, "a"),
-            (Kind::Native, one, "b"),
-            (Kind::Description, one, "a"),
-        ] {
+        for (kind, digest, variant) in
+            [(Kind::Native, two, "a"), (Kind::Native, one, "b"), (Kind::Description, one, "a")]
+        {
             fs::copy(&path, cache.path(kind, digest, variant)).expect("a copy");
             refused(kind, digest, variant, "a file under another name");
         }
@@ -215,9 +196,7 @@ mod tests {
         let state = StateDir::open(&dir.path().join("state")).expect("a state directory");
         let cache = Cache::open(&state).expect("a cache");
         for i in 0..MAX_FILES + 3 {
-            cache
-                .put(Kind::Description, Digest::of(&i.to_le_bytes()), "1", b"x")
-                .expect("kept");
+            cache.put(Kind::Description, Digest::of(&i.to_le_bytes()), "1", b"x").expect("kept");
         }
         assert_eq!(fs::read_dir(&cache.dir).expect("a directory").count(), MAX_FILES);
     }

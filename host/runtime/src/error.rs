@@ -103,25 +103,15 @@ impl CallError {
         if let Some(flood) = error.downcast_ref::<LogFlood>() {
             return Self::LogFlood(flood.to_string());
         }
-        if let Some(exhausted) = error
-            .downcast_ref::<Exhausted>()
-            .copied()
-            .or(sandbox.limiter.exhausted())
-        {
-            return Self::OutOfMemory {
-                what: exhausted.to_string(),
-            };
+        if let Some(exhausted) = error.downcast_ref::<Exhausted>().copied().or(sandbox.limiter.exhausted()) {
+            return Self::OutOfMemory { what: exhausted.to_string() };
         }
         if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) {
-            return Self::OutOfMemory {
-                what: "too many host resources at one time".into(),
-            };
+            return Self::OutOfMemory { what: "too many host resources at one time".into() };
         }
         let trap = error.downcast_ref::<Trap>();
         if trap == Some(&Trap::OutOfFuel) {
-            return Self::OutOfFuel {
-                limit: fuel.unwrap_or(u64::MAX),
-            };
+            return Self::OutOfFuel { limit: fuel.unwrap_or(u64::MAX) };
         }
         let backtrace = error.downcast_ref::<WasmBacktrace>();
         let text = trap.map_or_else(|| error.root_cause().to_string(), Trap::to_string);
@@ -129,19 +119,11 @@ impl CallError {
         if text.contains("fuel allocated for hostcalls") {
             return match backtrace {
                 None => Self::OutputTooLarge { limit: output },
-                Some(_) => Self::OutOfMemory {
-                    what: "to hand the host too much at once".into(),
-                },
+                Some(_) => Self::OutOfMemory { what: "to hand the host too much at once".into() },
             };
         }
-        let trap = text
-            .get(..text.floor_char_boundary(MAX_TRAP_TEXT))
-            .unwrap_or_default()
-            .to_owned();
-        Self::Trapped {
-            trap,
-            backtrace: backtrace.map(ToString::to_string),
-        }
+        let trap = text.get(..text.floor_char_boundary(MAX_TRAP_TEXT)).unwrap_or_default().to_owned();
+        Self::Trapped { trap, backtrace: backtrace.map(ToString::to_string) }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod bindings;
 mod cache;
+mod call;
 mod capability;
 pub mod component;
 mod engine;
@@ -22,9 +23,10 @@ mod state;
 pub mod wit;
 pub mod worker;
 
+pub use call::{CallEnd, CallRequest, Reply};
 pub use capability::call::Progress;
 pub use error::CallError;
-pub use plugin::{CallEnd, CallRequest, LoadError, Plugin, Reply};
+pub use plugin::{LoadError, Plugin};
 pub use runtime::{Component, PrepareError, Runtime, RuntimeError, RuntimeOptions};
 pub use sandbox::LogLine;
 pub use state::{StateDir, StateError};

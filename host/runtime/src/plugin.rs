@@ -1,40 +1,42 @@
-//! A component held ready, and the run of one call of it.
+//! A component held ready: compiled, checked and linked once, so that a call has nothing left to prepare.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use portcullis_audit::Used;
-use portcullis_policy::{Digest, Limits, Permit};
-use serde_json::{Map, Value};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    time::timeout_at,
-};
-use wasmtime::component::{ComponentExportIndex, InstancePre, Val};
+use portcullis_policy::Digest;
+use tokio::sync::Semaphore;
+use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use crate::{
-    capability::{self, call::Progress},
-    component::Description,
-    error::CallError,
+    capability,
+    component::{Description, Function},
     native,
+    quantum::Pace,
     runtime::{Component, PrepareError, Runtime},
-    sandbox::{CallLog, LogLine, Sandbox},
-    wit::{self, EncodeError, GuestError},
+    sandbox::Sandbox,
+    wit,
 };
 
-/// A component, compiled, linked and checked: each call of it starts from here.
+/// A component, ready to be called.
 #[derive(Clone)]
 pub struct Plugin {
-    runtime: Arc<Runtime>,
-    loaded: Arc<Loaded>,
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) loaded: Arc<Loaded>,
 }
 
-struct Loaded {
+/// What all calls of a plugin share.
+pub(crate) struct Loaded {
     digest: Digest,
-    description: Arc<Description>,
+    pub(crate) description: Arc<Description>,
     /// By position in the description; none for a function that is no tool.
-    exports: Vec<Option<ComponentExportIndex>>,
-    instance: InstancePre<Sandbox>,
-    slots: Arc<Semaphore>,
+    exports: Vec<Option<Export>>,
+    pub(crate) instance: InstancePre<Sandbox>,
+    pub(crate) slots: Arc<Semaphore>,
+}
+
+/// A function that can be called.
+pub(crate) struct Export {
+    pub(crate) index: ComponentExportIndex,
+    pub(crate) pace: Arc<Pace>,
 }
 
 /// A component could not be made ready.
@@ -63,48 +65,6 @@ pub enum LoadError {
     Link(String),
 }
 
-/// One call, ready to run.
-pub struct CallRequest {
-    /// The proof that it was allowed.
-    pub permit: Permit,
-    /// Position of the function in the description.
-    pub function: usize,
-    /// The arguments, by name.
-    pub arguments: Map<String, Value>,
-    /// Its name in the operator's records.
-    pub id: String,
-    /// Where reports of progress go, where the client asked for them.
-    pub reports: Option<mpsc::Sender<Progress>>,
-    /// When it came in: the deadline counts from here.
-    pub received: Instant,
-}
-
-/// How a call ended.
-#[derive(Debug)]
-pub struct CallEnd {
-    /// The answer, or why there is none.
-    pub result: Result<Reply, CallError>,
-    /// What it used.
-    pub used: Used,
-    log: Arc<CallLog>,
-}
-
-/// What a tool answered.
-#[derive(Debug, PartialEq)]
-pub enum Reply {
-    /// The result, in the form that the output schema promises.
-    Structured(Map<String, Value>),
-    /// The `err` of its result.
-    ToolError(GuestError),
-}
-
-impl CallEnd {
-    /// What the guest printed, line by line, and how many bytes were dropped past the bound.
-    pub fn log(&self) -> (Vec<LogLine>, u64) {
-        self.log.lines()
-    }
-}
-
 impl Plugin {
     /// Makes `component` ready, as `description` describes it; at most `concurrency` calls of it compute at one time.
     ///
@@ -122,185 +82,32 @@ impl Plugin {
         let code = tokio::task::block_in_place(|| native::load(&runtime.engine, &native)).map_err(link)?;
         wit::check(&description, &code, &runtime.engine).map_err(|error| LoadError::Mismatch(error.to_string()))?;
         let instance = runtime.linker.instantiate_pre(&code).map_err(link)?;
-        let exports = (0..description.functions.len())
-            .map(|function| wit::export_index(&description, function, &code))
-            .collect();
-        let digest = component.digest();
-        let slots = Arc::new(Semaphore::new(concurrency as usize));
-        let loaded = Loaded {
-            digest,
-            description,
-            exports,
-            instance,
-            slots,
+        let export = |function| {
+            let index = wit::export_index(&description, function, &code)?;
+            Some(Export { index, pace: Arc::default() })
         };
-        Ok(Self {
-            runtime: Arc::clone(runtime),
-            loaded: Arc::new(loaded),
-        })
+        let exports = (0..description.functions.len()).map(export).collect();
+        let slots = Arc::new(Semaphore::new(concurrency as usize));
+        let digest = component.digest();
+        let loaded = Loaded { digest, exports, instance, slots, description };
+        Ok(Self { runtime: Arc::clone(runtime), loaded: Arc::new(loaded) })
     }
 
     /// The digest of the component's bytes.
     pub fn digest(&self) -> Digest {
         self.loaded.digest
     }
+}
 
-    /// Runs one call in a fresh sandbox. Dropping the future stops the guest.
-    pub async fn call(&self, request: CallRequest) -> CallEnd {
-        let CallRequest {
-            permit,
-            function,
-            arguments,
-            id,
-            reports,
-            received,
-        } = request;
-        let log = Arc::new(CallLog::default());
-        let limits = permit.limits().clone();
-        let deadline = received + limits.deadline;
-        let (result, fuel) = match self.decode(function, &arguments) {
-            Err(error) => (Err(error), Some(0)),
-            Ok((export, params)) => {
-                let principal = permit.principal().clone();
-                let ctx = capability::call::Ctx {
-                    id,
-                    principal,
-                    deadline,
-                    reports,
-                    last: f64::NEG_INFINITY,
-                };
-                self.bounded(
-                    Job {
-                        function,
-                        export,
-                        params,
-                        ctx,
-                        limits,
-                        log: Arc::clone(&log),
-                    },
-                    received,
-                )
-                .await
-            }
-        };
-        let micros = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
-        CallEnd {
-            result,
-            used: Used {
-                micros,
-                fuel,
-                memory: log.used_memory(),
-            },
-            log,
-        }
-    }
-
-    fn decode(
-        &self,
-        function: usize,
-        arguments: &Map<String, Value>,
-    ) -> Result<(ComponentExportIndex, Vec<Val>), CallError> {
-        let Loaded {
-            description, exports, ..
-        } = &*self.loaded;
-        let (Some(described), Some(Some(export))) = (description.functions.get(function), exports.get(function)) else {
-            return Err(CallError::Host(format!("function {function} is not there")));
-        };
-        Ok((
-            *export,
-            wit::decode_arguments(&description.types, described, arguments)?,
-        ))
-    }
-
-    /// Waits for a slot, then runs, both within the deadline.
-    async fn bounded(&self, job: Job, received: Instant) -> Ran {
-        let limit = job.limits.deadline;
-        let deadline = tokio::time::Instant::from_std(received + limit);
-        let busy = |scope| (Err(CallError::Busy { waited: received.elapsed(), scope }), Some(0));
-        // The plugin's own first, so that calls waiting for it take nothing from others.
-        let Some(own) = self.runtime.slot(&self.loaded.slots, deadline).await else {
-            return busy("limit `concurrency` of the plugin");
-        };
-        let Some(any) = self.runtime.slot(&self.runtime.slots, deadline).await else {
-            return busy("`max-concurrent-calls` of the host");
-        };
-        let (runtime, loaded) = (Arc::clone(&self.runtime), Arc::clone(&self.loaded));
-        let running = Running { runtime, loaded, _slots: [own, any] };
-        match timeout_at(deadline, self.runtime.background.run(running.run(job))).await {
-            Ok(Ok(end)) => end,
-            Ok(Err(error)) => (Err(CallError::Host(error.to_string())), None),
-            Err(_) => (Err(CallError::Deadline { limit }), None),
-        }
+impl Loaded {
+    /// The function at this position of the description, with its export.
+    pub(crate) fn function(&self, position: usize) -> Option<(&Function, &Export)> {
+        self.description.functions.get(position).zip(self.exports.get(position)?.as_ref())
     }
 }
 
 impl std::fmt::Debug for Plugin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plugin")
-            .field("digest", &self.loaded.digest)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The answer of a call, and the fuel that it used, where that is known.
-type Ran = (Result<Reply, CallError>, Option<u64>);
-
-/// What a sandbox is made for.
-struct Job {
-    function: usize,
-    export: ComponentExportIndex,
-    params: Vec<Val>,
-    ctx: capability::call::Ctx,
-    limits: Limits,
-    log: Arc<CallLog>,
-}
-
-/// A call with its slots. They come free when the sandbox is gone, however the call ends.
-struct Running {
-    runtime: Arc<Runtime>,
-    loaded: Arc<Loaded>,
-    _slots: [OwnedSemaphorePermit; 2],
-}
-
-impl Running {
-    async fn run(self, job: Job) -> Ran {
-        let Job {
-            function,
-            export,
-            params,
-            ctx,
-            limits,
-            log,
-        } = job;
-        let mut store = match Sandbox::store(&self.runtime.engine, &limits, &log, ctx) {
-            Ok(store) => store,
-            Err(error) => return (Err(CallError::Host(format!("{error:#}"))), None),
-        };
-        let Some(described) = self.loaded.description.functions.get(function) else {
-            return (Err(CallError::Host(format!("function {function} is not there"))), None);
-        };
-        let mut results = vec![Val::Bool(false); usize::from(described.result.is_some())];
-        let ran = async {
-            let instance = self.loaded.instance.instantiate_async(&mut store).await?;
-            let function = instance.get_func(&mut store, export);
-            let function = function.ok_or_else(|| wasmtime::format_err!("the export is not there"))?;
-            function.call_async(&mut store, &params, &mut results).await
-        };
-        let ran: wasmtime::Result<()> = ran.await;
-        let left = store.get_fuel().unwrap_or(0);
-        let fuel = limits.fuel.unwrap_or(u64::MAX).saturating_sub(left);
-        let result = match ran {
-            Err(error) => Err(CallError::classify(&error, store.data(), limits.fuel, limits.output)),
-            Ok(()) => {
-                let types = &self.loaded.description.types;
-                match wit::encode_result(types, described, &mut results, limits.output) {
-                    Ok(Ok(object)) => Ok(Reply::Structured(object)),
-                    Ok(Err(error)) => Ok(Reply::ToolError(error)),
-                    Err(EncodeError::OutputTooLarge { limit }) => Err(CallError::OutputTooLarge { limit }),
-                    Err(error @ EncodeError::Mismatch { .. }) => Err(CallError::Host(error.to_string())),
-                }
-            }
-        };
-        (result, Some(fuel))
+        f.debug_struct("Plugin").field("digest", &self.loaded.digest).finish_non_exhaustive()
     }
 }

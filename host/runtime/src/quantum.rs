@@ -8,6 +8,10 @@ use std::{
     future::Future,
     io,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -47,25 +51,27 @@ impl Background {
         Ok(Self { runtime: Some(runtime) })
     }
 
-    /// Runs `call`: here for a start, then behind. Dropping the future this returns stops the call.
+    /// Runs `call`: here for a start, then behind; behind at once where `pace` says that calls of its kind are long.
+    /// Dropping the future this returns stops the call.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
+        pace: &Arc<Pace>,
         call: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, tokio::task::JoinError> {
-        let first = FirstQuantum {
-            call: Some(Box::pin(call)),
-            used: Duration::ZERO,
+        let call = Timed { call: Box::pin(call), used: Duration::ZERO, pace: Arc::clone(pace) };
+        let call = if pace.is_long() {
+            call
+        } else {
+            match (FirstQuantum { call: Some(call) }).await {
+                Quantum::Done(value) => return Ok(value),
+                Quantum::Outlived(call) => call,
+            }
         };
-        match first.await {
-            Quantum::Done(value) => Ok(value),
-            Quantum::Outlived(call) => AbortOnDrop(self.handle().spawn(call)).await,
-        }
+        AbortOnDrop(self.handle().spawn(call)).await
     }
 
     fn handle(&self) -> Handle {
-        self.runtime
-            .as_ref()
-            .map_or_else(Handle::current, |runtime| runtime.handle().clone())
+        self.runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
     }
 }
 
@@ -78,29 +84,65 @@ impl Drop for Background {
     }
 }
 
+/// Whether calls of a kind outlive their first quantum, by the last one that ended.
+///
+/// A call can compute for long in one piece, which no yield interrupts: a result of a megabyte is some tens of
+/// milliseconds of work for the host. So it is not enough to move a call once it was long.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(AtomicBool);
+
+impl Pace {
+    fn is_long(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A call that counts the time for which it computes, and tells its pace.
+struct Timed<F> {
+    call: Pin<Box<F>>,
+    used: Duration,
+    pace: Arc<Pace>,
+}
+
+impl<F: Future> Future for Timed<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let began = Instant::now();
+        let polled = self.call.as_mut().poll(context);
+        self.used += began.elapsed();
+        polled
+    }
+}
+
+impl<F> Drop for Timed<F> {
+    fn drop(&mut self) {
+        let long = self.used >= FIRST_QUANTUM;
+        // Most calls change nothing, and a write would take the line from other processors.
+        if self.pace.is_long() != long {
+            self.pace.0.store(long, Ordering::Relaxed);
+        }
+    }
+}
+
 enum Quantum<F: Future> {
     Done(F::Output),
-    Outlived(Pin<Box<F>>),
+    Outlived(Timed<F>),
 }
 
 struct FirstQuantum<F> {
-    call: Option<Pin<Box<F>>>,
-    used: Duration,
+    call: Option<Timed<F>>,
 }
 
 impl<F: Future> Future for FirstQuantum<F> {
     type Output = Quantum<F>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(call) = &mut self.call else {
-            return Poll::Pending;
-        };
-        let began = Instant::now();
-        if let Poll::Ready(value) = call.as_mut().poll(context) {
+        let Some(call) = &mut self.call else { return Poll::Pending };
+        if let Poll::Ready(value) = Pin::new(&mut *call).poll(context) {
             return Poll::Ready(Quantum::Done(value));
         }
-        self.used += began.elapsed();
-        if self.used < FIRST_QUANTUM {
+        if call.used < FIRST_QUANTUM {
             return Poll::Pending;
         }
         match self.call.take() {
@@ -135,20 +177,24 @@ mod tests {
     async fn a_long_call_moves_and_a_dropped_one_stops() {
         let background = Background::start().expect("threads");
         let name = || std::thread::current().name().unwrap_or_default().to_owned();
-        let (here, there) = background
-            .run(async move {
-                let here = name();
-                let began = Instant::now();
-                while began.elapsed() < FIRST_QUANTUM * 2 {
-                    std::hint::spin_loop();
-                }
-                tokio::task::yield_now().await;
-                (here, name())
-            })
-            .await
-            .expect("an end");
+        let pace = Arc::new(Pace::default());
+        let long = || async {
+            let here = name();
+            let began = Instant::now();
+            while began.elapsed() < FIRST_QUANTUM * 2 {
+                std::hint::spin_loop();
+            }
+            tokio::task::yield_now().await;
+            (here, name())
+        };
+        let (here, there) = background.run(&pace, long()).await.expect("an end");
         assert_ne!(here, "portcullis-bg");
         assert_eq!(there, "portcullis-bg");
+        // The next of its kind begins behind, until one was short again.
+        let (here, _) = background.run(&pace, long()).await.expect("an end");
+        assert_eq!(here, "portcullis-bg");
+        assert_eq!(background.run(&pace, async { name() }).await.expect("an end"), "portcullis-bg");
+        assert_ne!(background.run(&pace, async { name() }).await.expect("an end"), "portcullis-bg");
 
         let (stopped, dropped) = tokio::sync::oneshot::channel::<()>();
         let spin = async move {
@@ -161,7 +207,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        let ended = tokio::time::timeout(FIRST_QUANTUM * 10, background.run::<()>(spin)).await;
+        let ended = tokio::time::timeout(FIRST_QUANTUM * 10, background.run::<()>(&Arc::default(), spin)).await;
         assert!(ended.is_err());
         assert!(dropped.await.is_err(), "the spinning task is gone");
     }

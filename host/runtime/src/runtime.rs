@@ -39,10 +39,7 @@ impl Component {
     /// Takes `bytes` and hashes them.
     pub fn new(bytes: impl Into<Arc<[u8]>>) -> Self {
         let bytes = bytes.into();
-        Self {
-            digest: Digest::of(&bytes),
-            bytes,
-        }
+        Self { digest: Digest::of(&bytes), bytes }
     }
 
     /// Reads the file at `path`, once.
@@ -192,17 +189,13 @@ impl Runtime {
 
     /// Whether native code of `component` is in the cache, so that loading it takes milliseconds.
     pub fn is_compiled(&self, component: &Component) -> bool {
-        self.cache
-            .get(Kind::Native, component.digest, &self.engine_hash)
-            .is_some()
+        self.cache.get(Kind::Native, component.digest, &self.engine_hash).is_some()
     }
 }
 
 impl std::fmt::Debug for Runtime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Runtime")
-            .field("cache", &self.cache)
-            .finish_non_exhaustive()
+        f.debug_struct("Runtime").field("cache", &self.cache).finish_non_exhaustive()
     }
 }
 

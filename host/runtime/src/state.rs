@@ -67,11 +67,7 @@ impl StateDir {
             let path = path.to_owned();
             move |source| StateError::Io { path, source }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(io(path))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io(path))?;
         let path = path.canonicalize().map_err(io(path))?;
         let mode = fs::metadata(&path).map_err(io(&path))?.mode() & 0o777;
         if mode & 0o077 != 0 {
@@ -81,10 +77,7 @@ impl StateDir {
         let key = key(&file).map_err(io(&file))?;
         match <[u8; 32]>::try_from(key) {
             Ok(key) => Ok(Self { path, key }),
-            Err(key) => Err(StateError::Key {
-                path: file,
-                length: key.len(),
-            }),
+            Err(key) => Err(StateError::Key { path: file, length: key.len() }),
         }
     }
 
@@ -109,8 +102,7 @@ impl StateDir {
     pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf, StateError> {
         let path = self.join(name);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
-        made.map(|()| path.clone())
-            .map_err(|source| StateError::Io { path, source })
+        made.map(|()| path.clone()).map_err(|source| StateError::Io { path, source })
     }
 }
 
@@ -135,11 +127,7 @@ fn key(file: &Path) -> io::Result<Vec<u8>> {
     let mut fresh = [0; 32];
     getrandom::fill(&mut fresh).map_err(io::Error::other)?;
     let temporary = file.with_extension(format!("{}.tmp", std::process::id()));
-    let mut new = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
     new.write_all(&fresh).and_then(|()| new.sync_all())?;
     // A link fails where the name is taken already: the first one there wins, and is never seen half written.
     let linked = fs::hard_link(&temporary, file);

@@ -29,12 +29,7 @@ impl Http {
     /// Opens one connection; others come when they are needed.
     pub(crate) fn open(process: Process, address: SocketAddr) -> anyhow::Result<Self> {
         let connections = vec![Connection::open(address)?];
-        Ok(Self {
-            process,
-            address,
-            connections,
-            abandoned: Vec::new(),
-        })
+        Ok(Self { process, address, connections, abandoned: Vec::new() })
     }
 }
 
@@ -63,10 +58,8 @@ impl Client for Http {
             sent += 1;
         }
         while received < count {
-            let mut waits: Vec<_> = connections
-                .iter()
-                .map(|connection| PollFd::new(&connection.stream, PollFlags::IN))
-                .collect();
+            let mut waits: Vec<_> =
+                connections.iter().map(|connection| PollFd::new(&connection.stream, PollFlags::IN)).collect();
             poll(&mut waits, None)?;
             let readable: Vec<_> = waits.iter().map(|wait| !wait.revents().is_empty()).collect();
             for (connection, readable) in connections.iter_mut().zip(readable) {
@@ -120,10 +113,7 @@ fn message(request: &Request, address: SocketAddr) -> Vec<u8> {
         params.insert("_meta".into(), meta);
     }
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": request.method, "params": params }).to_string();
-    let name = request
-        .tool
-        .as_ref()
-        .map_or_else(String::new, |tool| format!("Mcp-Name: {tool}\r\n"));
+    let name = request.tool.as_ref().map_or_else(String::new, |tool| format!("Mcp-Name: {tool}\r\n"));
     let head = format!(
         "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {VERSION}\r\n\
@@ -148,12 +138,7 @@ impl Connection {
     fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        Ok(Self {
-            stream,
-            buffer: vec![0; 1 << 20],
-            filled: 0,
-            body: None,
-        })
+        Ok(Self { stream, buffer: vec![0; 1 << 20], filled: 0, body: None })
     }
 
     fn send(&mut self, message: &[u8]) -> anyhow::Result<()> {
@@ -194,9 +179,6 @@ fn body(bytes: &[u8]) -> anyhow::Result<Option<(usize, usize)>> {
     };
     let head = std::str::from_utf8(bytes.get(..end).unwrap_or_default())?.to_ascii_lowercase();
     let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length
-        .with_context(|| format!("a reply without a length: {head}"))?
-        .trim()
-        .parse()?;
+    let length: usize = length.with_context(|| format!("a reply without a length: {head}"))?.trim().parse()?;
     Ok(Some((end + 4, end + 4 + length)))
 }

@@ -25,12 +25,7 @@ impl Request {
     /// A call of `tool` whose reply contains `answer`.
     pub(crate) fn call(tool: &str, arguments: &Value, answer: &str) -> Self {
         let params = json!({ "name": tool, "arguments": arguments });
-        Self {
-            method: "tools/call",
-            tool: Some(tool.to_owned()),
-            params,
-            answer: answer.to_owned(),
-        }
+        Self { method: "tools/call", tool: Some(tool.to_owned()), params, answer: answer.to_owned() }
     }
 
     /// The trivial call that most parts measure.
@@ -41,12 +36,7 @@ impl Request {
 
     /// The list of tools, which contains `answer`.
     pub(crate) fn list(answer: &str) -> Self {
-        Self {
-            method: "tools/list",
-            tool: None,
-            params: json!({}),
-            answer: answer.to_owned(),
-        }
+        Self { method: "tools/list", tool: None, params: json!({}), answer: answer.to_owned() }
     }
 
     /// Refuses a reply that is not the one expected.

@@ -48,9 +48,7 @@ impl Stdio {
         };
         session.once(&initialize)?;
         let took = session.process.began.elapsed();
-        session
-            .stdin
-            .write_all(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n")?;
+        session.stdin.write_all(b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/initialized\"}\n")?;
         Ok((session, took))
     }
 
@@ -130,9 +128,6 @@ struct Frame {
 impl Frame {
     fn of(request: &Request) -> Self {
         let after = format!(",\"method\":\"{}\",\"params\":{}}}\n", request.method, request.params);
-        Self {
-            before: b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec(),
-            after: after.into(),
-        }
+        Self { before: b"{\"jsonrpc\":\"2.0\",\"id\":".to_vec(), after: after.into() }
     }
 }

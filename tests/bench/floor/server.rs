@@ -37,11 +37,7 @@ impl Bare {
                     "additionalProperties": false,
                 });
                 let schema = schema.as_object().cloned().context("a schema is an object")?;
-                vec![Tool::new_with_raw(
-                    "echo_echo",
-                    Some("Returns the text.".into()),
-                    Arc::new(schema),
-                )]
+                vec![Tool::new_with_raw("echo_echo", Some("Returns the text.".into()), Arc::new(schema))]
             }
         };
         Ok(Self(Arc::new(tools)))
@@ -91,11 +87,7 @@ pub(crate) async fn stdio(tools: Option<&Path>) -> anyhow::Result<()> {
 pub(crate) async fn http(tools: Option<&Path>) -> anyhow::Result<()> {
     let bare = Bare::new(tools)?;
     let config = StreamableHttpServerConfig::default().with_json_response(true);
-    let mcp = StreamableHttpService::new(
-        move || Ok(bare.clone()),
-        Arc::new(LocalSessionManager::default()),
-        config,
-    );
+    let mcp = StreamableHttpService::new(move || Ok(bare.clone()), Arc::new(LocalSessionManager::default()), config);
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     eprintln!("serving at http://{}/mcp", listener.local_addr()?);
     let listener = listener.tap_io(|stream| {

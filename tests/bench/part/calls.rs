@@ -14,27 +14,13 @@ const IN_FLIGHT: usize = 16;
 pub(super) fn stdio(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let house = House::echo()?;
     let (floor, ours) = (bench.stdio(Side::Floor(None))?, bench.stdio(Side::Ours(&house))?);
-    measure(
-        bench,
-        report,
-        "stdio",
-        floor,
-        ours,
-        [Bound::AtMost(1.6), Bound::AtLeast(0.6)],
-    )
+    measure(bench, report, "stdio", floor, ours, [Bound::AtMost(1.6), Bound::AtLeast(0.6)])
 }
 
 pub(super) fn http(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let house = House::echo()?;
     let (floor, ours) = (bench.http(Side::Floor(None))?, bench.http(Side::Ours(&house))?);
-    measure(
-        bench,
-        report,
-        "HTTP",
-        floor,
-        ours,
-        [Bound::AtMost(1.3), Bound::AtLeast(0.7)],
-    )
+    measure(bench, report, "HTTP", floor, ours, [Bound::AtMost(1.3), Bound::AtLeast(0.7)])
 }
 
 fn measure(
@@ -63,11 +49,5 @@ fn measure(
     let [(floor_p50, floor_all), (ours_p50, ours_all)] =
         [floor, ours].map(|[p50, all]| (p50.micros(), all.rate(CROWD)));
     report.ratio(&format!("{transport}, p50 alone"), "µs", floor_p50, ours_p50, alone)?;
-    report.ratio(
-        &format!("{transport}, {IN_FLIGHT} in flight"),
-        "calls/s",
-        floor_all,
-        ours_all,
-        crowd,
-    )
+    report.ratio(&format!("{transport}, {IN_FLIGHT} in flight"), "calls/s", floor_all, ours_all, crowd)
 }

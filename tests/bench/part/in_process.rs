@@ -38,13 +38,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         best_floor.add(Samples::take(CALLS, run_floor)?.percentile(50));
         best_ours.add(Samples::take(CALLS, run_ours)?.percentile(50));
     }
-    report.ratio(
-        "in process, p50",
-        "µs",
-        best_floor.micros(),
-        best_ours.micros(),
-        Bound::AtMost(1.5),
-    )
+    report.ratio("in process, p50", "µs", best_floor.micros(), best_ours.micros(), Bound::AtMost(1.5))
 }
 
 async fn timed_floor(floor: &Floor) -> anyhow::Result<Duration> {
@@ -69,27 +63,16 @@ impl Ours {
             arguments: vec!["worker".into()],
             limits: WorkerLimits::default(),
         };
-        let options = RuntimeOptions {
-            max_concurrent_calls: sandbox::CALLS,
-            worker,
-        };
+        let options = RuntimeOptions { max_concurrent_calls: sandbox::CALLS, worker };
         let runtime = Arc::new(Runtime::new(options, &StateDir::open(state)?)?);
         let component = Component::read(portcullis_artifacts::ECHO.as_ref())?;
         let description = Arc::new(runtime.describe(&component).await?);
         let limits = Limits::default();
         let plugin = Plugin::load(&runtime, &component, description, limits.concurrency).await?;
-        let rules = ToolRules {
-            plugin: PluginName::new("echo")?,
-            tool: ToolName::new("echo_echo")?,
-            limits,
-        };
+        let rules = ToolRules { plugin: PluginName::new("echo")?, tool: ToolName::new("echo_echo")?, limits };
         let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
         let arguments = Map::from_iter([("text".to_owned(), Value::from(TEXT))]);
-        Ok(Self {
-            plugin,
-            permit,
-            arguments,
-        })
+        Ok(Self { plugin, permit, arguments })
     }
 
     async fn timed(&self) -> anyhow::Result<Duration> {
@@ -104,9 +87,7 @@ impl Ours {
         let began = Instant::now();
         let end = self.plugin.call(request).await;
         let took = began.elapsed();
-        let Reply::Structured(answer) = end.result? else {
-            anyhow::bail!("the tool failed")
-        };
+        let Reply::Structured(answer) = end.result? else { anyhow::bail!("the tool failed") };
         ensure!(answer.get("result").context("there is no result")? == TEXT);
         Ok(took)
     }

@@ -22,10 +22,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
     let mut ours = bench.stdio(Side::Ours(&house))?;
     let reply = ours.reply(&request)?;
     let tools = reply.pointer("/result/tools").context("there is no list")?;
-    ensure!(
-        tools.as_array().is_some_and(|tools| tools.len() == TOOLS),
-        "there are not {TOOLS} tools"
-    );
+    ensure!(tools.as_array().is_some_and(|tools| tools.len() == TOOLS), "there are not {TOOLS} tools");
     let file = house.path().join("tools.json");
     fs::write(&file, tools.to_string())?;
 
@@ -51,11 +48,5 @@ fn row(
         }
     }
     let [floor, ours] = best.map(Least::micros);
-    report.ratio(
-        &format!("{transport}, list of {TOOLS} tools, p50"),
-        "µs",
-        floor,
-        ours,
-        Bound::AtMost(1.5),
-    )
+    report.ratio(&format!("{transport}, list of {TOOLS} tools, p50"), "µs", floor, ours, Bound::AtMost(1.5))
 }

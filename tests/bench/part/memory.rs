@@ -27,17 +27,7 @@ fn row(report: &mut Report, transport: &str, mut client: impl Client) -> anyhow:
     let before = client.server().resident()? as f64 / MIB;
     client.many(&request, CALLS, IN_FLIGHT)?;
     let after = client.server().resident()? as f64 / MIB;
-    report.figure(
-        &format!("{transport}, resident after {WARM_UP} calls"),
-        "MiB",
-        before,
-        Bound::None,
-    )?;
+    report.figure(&format!("{transport}, resident after {WARM_UP} calls"), "MiB", before, Bound::None)?;
     let bound = Bound::Absolute(SLACK.max(before * 0.05));
-    report.figure(
-        &format!("{transport}, growth over {CALLS} more"),
-        "MiB",
-        after - before,
-        bound,
-    )
+    report.figure(&format!("{transport}, growth over {CALLS} more"), "MiB", after - before, bound)
 }

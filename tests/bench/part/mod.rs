@@ -31,15 +31,8 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 7] = [
-        Self::InProcess,
-        Self::Stdio,
-        Self::Http,
-        Self::Neighbours,
-        Self::Memory,
-        Self::List,
-        Self::Start,
-    ];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::InProcess, Self::Stdio, Self::Http, Self::Neighbours, Self::Memory, Self::List, Self::Start];
 
     /// Measures it.
     pub(crate) fn measure(self, bench: &Bench, report: &mut Report) -> anyhow::Result<()> {

@@ -18,10 +18,7 @@ const MAX_ROUNDS: u32 = 5;
 
 pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let spinning = "limits = { deadline = \"60s\", fuel = \"off\", concurrency = 32 }";
-    let plugins = [
-        ("echo", portcullis_artifacts::ECHO, ""),
-        ("outcomes", portcullis_artifacts::OUTCOMES, spinning),
-    ];
+    let plugins = [("echo", portcullis_artifacts::ECHO, ""), ("outcomes", portcullis_artifacts::OUTCOMES, spinning)];
     let house = House::new(&plugins)?;
     bench.run(&house, &["list"])?;
     row(bench, report, "stdio", || bench.stdio(Side::Ours(&house)))?;
@@ -50,10 +47,5 @@ fn row<C: Client>(
     }
     let what = format!("{transport}, p99 beside {SPINNERS} spinning");
     report.ratio(&what, "µs", alone.micros(), beside.micros(), Bound::AtMost(5.0))?;
-    report.figure(
-        &format!("{transport}, slowest beside them"),
-        "µs",
-        worst.as_secs_f64() * 1e6,
-        Bound::None,
-    )
+    report.figure(&format!("{transport}, slowest beside them"), "µs", worst.as_secs_f64() * 1e6, Bound::None)
 }

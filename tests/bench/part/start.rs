@@ -35,11 +35,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
             let process = bench.start_stdio(Side::Ours(&house))?;
             let began = process.began;
             let mut client = Stdio::open(process)?.0;
-            client.once(&Request::call(
-                &format!("{name}_echo"),
-                &json!({ "text": "first" }),
-                "first",
-            ))?;
+            client.once(&Request::call(&format!("{name}_echo"), &json!({ "text": "first" }), "first"))?;
             first.add(began.elapsed());
         }
     }
@@ -48,12 +44,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
     report.figure("bare server: start to initialize", "ms", floor.millis(), Bound::None)?;
     report.figure(&what, "ms", initialize.millis(), Bound::Absolute(INITIALIZE))?;
     for ((name, ..), first) in plugins.iter().zip(first) {
-        report.figure(
-            &format!("start to the first answer of {name}"),
-            "ms",
-            first.millis(),
-            Bound::None,
-        )?;
+        report.figure(&format!("start to the first answer of {name}"), "ms", first.millis(), Bound::None)?;
     }
     Ok(())
 }
@@ -73,10 +64,7 @@ fn component(prefix: &str) -> anyhow::Result<Option<String>> {
         }
     }
     if newest.is_none() {
-        eprintln!(
-            "no `{prefix}*.wasm` in {}: run `tests/setup/run --components`",
-            folder.display()
-        );
+        eprintln!("no `{prefix}*.wasm` in {}: run `tests/setup/run --components`", folder.display());
     }
     Ok(newest.and_then(|(_, path)| path.into_os_string().into_string().ok()))
 }

@@ -19,12 +19,7 @@ fn component(wit: &str) -> Vec<u8> {
     let world = resolve.select_world(&[package], Some("w")).unwrap();
     let mut module = dummy_module(&resolve, world, ManglingAndAbi::Standard32);
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
-    ComponentEncoder::default()
-        .module(&module)
-        .unwrap()
-        .validate(true)
-        .encode()
-        .unwrap()
+    ComponentEncoder::default().module(&module).unwrap().validate(true).encode().unwrap()
 }
 
 /// The WIT as a file, for as long as the folder lives.
@@ -139,10 +134,7 @@ fn interfaces_are_described_by_full_id() {
         } })
     );
     assert_eq!(sections(&bytes, PACKAGE_DOCS, 1), Vec::<Value>::new());
-    assert_eq!(
-        warnings,
-        ["a model sees only the name of a function without a doc comment: `a:b/tools@1.2.3#silent`"]
-    );
+    assert_eq!(warnings, ["a model sees only the name of a function without a doc comment: `a:b/tools@1.2.3#silent`"]);
 }
 
 const WORLD: &str = r#"
@@ -185,10 +177,7 @@ fn the_world_is_described_as_every_decoder_expects() {
     };
     assert_eq!(paint.docs.contents.as_deref(), Some("Paints it."));
     assert_eq!(docs(&bytes), Value::Null);
-    assert_eq!(
-        warnings,
-        ["a model sees only the name of a function without a doc comment: `silent`"]
-    );
+    assert_eq!(warnings, ["a model sees only the name of a function without a doc comment: `silent`"]);
 }
 
 #[test]
@@ -212,36 +201,17 @@ fn wit_that_does_not_fit_is_a_warning() {
     let bare = component(WORLD);
     // Names that the component does not have, types of other shapes, and worlds that are not its own.
     for (wit, expected) in [
-        (
-            WORLD
-                .replace("green", "/// Fresh.\n blue")
-                .replace("red", "/// x\n violet"),
-            None,
-        ),
+        (WORLD.replace("green", "/// Fresh.\n blue").replace("red", "/// x\n violet"), None),
         (WORLD.replace("enum colour", "flags colour"), None),
         (WORLD.replace("paint", "draw"), Some("a model sees only the name")),
-        (
-            "package c:d; world x { /// Y.\n export y: func(); }".into(),
-            Some("a model sees only the name"),
-        ),
+        ("package c:d; world x { /// Y.\n export y: func(); }".into(), Some("a model sees only the name")),
         ("package c:d; interface only {}".into(), None),
-        (
-            "nonsense".into(),
-            Some("the tools have no descriptions, since the WIT cannot be read: "),
-        ),
+        ("nonsense".into(), Some("the tools have no descriptions, since the WIT cannot be read: ")),
     ] {
         let (bytes, warnings) = finish_with(&bare, &wit);
-        assert!(
-            !sections(&bytes, PACKAGE_DOCS, 1)
-                .iter()
-                .any(|docs| docs.to_string().contains("violet")),
-            "{wit}"
-        );
+        assert!(!sections(&bytes, PACKAGE_DOCS, 1).iter().any(|docs| docs.to_string().contains("violet")), "{wit}");
         if let Some(expected) = expected {
-            assert!(
-                warnings.iter().any(|warning| warning.starts_with(expected)),
-                "{wit}: {warnings:?}"
-            );
+            assert!(warnings.iter().any(|warning| warning.starts_with(expected)), "{wit}: {warnings:?}");
         }
     }
     let (bytes, warnings) = finish(&bare, Path::new("/no/wit"), &Requests::default()).unwrap();
@@ -258,20 +228,11 @@ fn wit_that_does_not_fit_is_a_warning() {
 fn too_much_text_is_told() {
     let long = WORLD.replace("Paints it.", &"x".repeat(5000));
     let (_, warnings) = finish_with(&component(WORLD), &long);
-    assert_eq!(
-        warnings[0],
-        "the doc comment of `paint` has 5000 bytes, and the host refuses more than 4096"
-    );
+    assert_eq!(warnings[0], "the doc comment of `paint` has 5000 bytes, and the host refuses more than 4096");
     let (_dir, path) = wit_file(&WORLD.replace("Paints it.", &"x".repeat(1 << 20)));
     let error = finish(&component(WORLD), &path, &Requests::default()).unwrap_err();
     assert!(
-        matches!(
-            &error,
-            BuildError::Sections {
-                source: SectionsError::TooLarge { name: PACKAGE_DOCS, .. },
-                ..
-            }
-        ),
+        matches!(&error, BuildError::Sections { source: SectionsError::TooLarge { name: PACKAGE_DOCS, .. }, .. }),
         "{error}"
     );
     assert!(error.hint().is_some());
@@ -279,11 +240,9 @@ fn too_much_text_is_told() {
 
 #[test]
 fn what_is_no_component_is_refused() {
-    for (bytes, expected) in [
-        (b"\0asm\x01\0\0\0".as_slice(), "a core module"),
-        (b"", "not a component"),
-        (b"#!/bin/sh", "not a component"),
-    ] {
+    for (bytes, expected) in
+        [(b"\0asm\x01\0\0\0".as_slice(), "a core module"), (b"", "not a component"), (b"#!/bin/sh", "not a component")]
+    {
         let error = finish(bytes, Path::new("/no/wit"), &Requests::default()).unwrap_err();
         let BuildError::Sections { source, .. } = &error else {
             panic!("{error}");
@@ -331,19 +290,12 @@ fn hello_builds_twice_to_the_same_bytes() {
     for file in ["Cargo.toml", "Cargo.lock", "src/lib.rs", "wit/hello.wit"] {
         fs::create_dir_all(dir.join(file).parent().unwrap()).unwrap();
         let text = fs::read_to_string(hello.join(file)).unwrap();
-        fs::write(
-            dir.join(file),
-            text.replace("name = \"hello\"", "name = \"hello-again\""),
-        )
-        .unwrap();
+        fs::write(dir.join(file), text.replace("name = \"hello\"", "name = \"hello-again\"")).unwrap();
     }
 
     let first = build_here(&dir).unwrap();
     assert_eq!(first.name.as_str(), "hello-again");
-    assert_eq!(
-        first.component,
-        dir.canonicalize().unwrap().join("dist/hello-again.wasm")
-    );
+    assert_eq!(first.component, dir.canonicalize().unwrap().join("dist/hello-again.wasm"));
     assert_eq!(fs::read(&first.component).unwrap(), first.bytes);
     assert!(wit_component::decode(&first.bytes).is_ok());
     assert_eq!(first.warnings, Vec::<String>::new());
@@ -351,11 +303,7 @@ fn hello_builds_twice_to_the_same_bytes() {
 
     let second = build_here(&dir).unwrap();
     assert!(first.bytes == second.bytes);
-    assert_eq!(
-        fs::read_dir(dir.join("dist")).unwrap().count(),
-        1,
-        "nothing is left beside it"
-    );
+    assert_eq!(fs::read_dir(dir.join("dist")).unwrap().count(), 1, "nothing is left beside it");
 
     fs::write(dir.join("requests.toml"), "[[env]]\nname = \"A\"\n").unwrap();
     let error = build_here(&dir).unwrap_err();
@@ -364,29 +312,14 @@ fn hello_builds_twice_to_the_same_bytes() {
 
     fs::write(dir.join("src/lib.rs"), "compile_error!(\"as it should\");").unwrap();
     let error = build_here(&dir).unwrap_err();
-    assert!(
-        matches!(error, BuildError::Cargo(CargoError::Refused { .. })),
-        "{error}"
-    );
+    assert!(matches!(error, BuildError::Cargo(CargoError::Refused { .. })), "{error}");
 
     let manifest = fs::read_to_string(dir.join("Cargo.toml")).unwrap();
     fs::write(dir.join("Cargo.toml"), manifest.replace("cdylib", "rlib")).unwrap();
     fs::write(dir.join("src/lib.rs"), "").unwrap();
     let error = build_here(&dir).unwrap_err();
-    assert!(
-        matches!(
-            &error,
-            BuildError::NotBuilt {
-                reason: NotBuilt::NoCdylib,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    assert_eq!(
-        error.hint().as_deref(),
-        Some("write in its `Cargo.toml`:\n[lib]\ncrate-type = [\"cdylib\"]")
-    );
+    assert!(matches!(&error, BuildError::NotBuilt { reason: NotBuilt::NoCdylib, .. }), "{error}");
+    assert_eq!(error.hint().as_deref(), Some("write in its `Cargo.toml`:\n[lib]\ncrate-type = [\"cdylib\"]"));
     assert_eq!(fs::read(&first.component).unwrap(), first.bytes, "what was built stays");
 }
 
@@ -400,23 +333,11 @@ fn a_workspace_with_one_plugin_is_built_and_one_with_two_is_not() {
         fs::write(root.path().join(name).join("Cargo.toml"), manifest(name)).unwrap();
         fs::write(root.path().join(name).join("src/lib.rs"), "").unwrap();
     }
-    fs::write(
-        root.path().join("Cargo.toml"),
-        "[workspace]\nresolver = \"3\"\nmembers = [\"a-one\"]\n",
-    )
-    .unwrap();
+    fs::write(root.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"a-one\"]\n").unwrap();
     let built = build_here(root.path()).unwrap();
-    assert!(
-        built.component.ends_with("dist/a-one.wasm"),
-        "{}",
-        built.component.display()
-    );
+    assert!(built.component.ends_with("dist/a-one.wasm"), "{}", built.component.display());
 
-    fs::write(
-        root.path().join("Cargo.toml"),
-        "[workspace]\nresolver = \"3\"\nmembers = [\"*-*\"]\n",
-    )
-    .unwrap();
+    fs::write(root.path().join("Cargo.toml"), "[workspace]\nresolver = \"3\"\nmembers = [\"*-*\"]\n").unwrap();
     let error = build_here(root.path()).unwrap_err();
     let BuildError::Cargo(CargoError::Several { names, .. }) = &error else {
         panic!("{error}");
@@ -431,18 +352,12 @@ fn a_folder_without_a_plugin_is_told_from_one_that_does_not_build() {
     assert!(error.ends_with("is not built: it has no `Cargo.toml`"), "{error}");
     fs::write(root.path().join("package.json"), "{}").unwrap();
     let error = build_here(root.path()).unwrap_err().to_string();
-    assert!(
-        error.ends_with("is not built: JavaScript plugins come later"),
-        "{error}"
-    );
+    assert!(error.ends_with("is not built: JavaScript plugins come later"), "{error}");
     let error = build_here(&root.path().join("none")).unwrap_err();
     assert!(matches!(error, BuildError::File { deed: "read", .. }), "{error}");
 }
 
 #[test]
 fn a_missing_target_is_answered_with_the_command() {
-    assert_eq!(
-        BuildError::from(CargoError::MissingTarget).hint().as_deref(),
-        Some("rustup target add wasm32-wasip2")
-    );
+    assert_eq!(BuildError::from(CargoError::MissingTarget).hint().as_deref(), Some("rustup target add wasm32-wasip2"));
 }

@@ -10,12 +10,7 @@ use crate::render;
 
 pub(crate) fn run(dir: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let built = portcullis_authoring::build(dir, BuildOptions { quiet: false }).map_err(|error| build_fault(&error))?;
-    let Built {
-        name,
-        component,
-        bytes,
-        warnings,
-    } = built;
+    let Built { name, component, bytes, warnings } = built;
     for warning in &warnings {
         render::note(&format!("warning: {warning}"));
     }
@@ -26,11 +21,7 @@ pub(crate) fn run(dir: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
         });
         render::json(&built)?;
     } else {
-        render::data(&format!(
-            "{}\nsha256 {digest}, {} bytes\n",
-            component.display(),
-            bytes.len()
-        ))?;
+        render::data(&format!("{}\nsha256 {digest}, {} bytes\n", component.display(), bytes.len()))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -43,12 +43,7 @@ pub(crate) async fn run(
             render::note(&shown(&report));
         }
     });
-    let call = Incoming {
-        principal: &Principal::LocalOperator,
-        tool,
-        arguments,
-        reports: Some(reports),
-    };
+    let call = Incoming { principal: &Principal::LocalOperator, tool, arguments, reports: Some(reports) };
     let shutdown = shutdown()?;
     let ended = tokio::select! {
         ended = host.gateway.call(call) => ended,
@@ -59,19 +54,12 @@ pub(crate) async fn run(
     let (result, account) = match ended {
         Ended::Answered(result, account) => (result, account),
         Ended::UnknownTool | Ended::Denied => return Err(unknown(tool, &host)),
-        Ended::NotRecorded => anyhow::bail!(
-            "the audit log in `{}` could not be written",
-            host.state.path().display()
-        ),
+        Ended::NotRecorded => anyhow::bail!("the audit log in `{}` could not be written", host.state.path().display()),
     };
     let (printed, dropped) = account.printed.unwrap_or_default();
     if log {
         for line in &printed {
-            render::note(&format!(
-                "{} {}",
-                if line.error { "stderr:" } else { "stdout:" },
-                line.text
-            ));
+            render::note(&format!("{} {}", if line.error { "stderr:" } else { "stdout:" }, line.text));
         }
         if dropped > 0 {
             render::note(&format!("{dropped} more bytes were not kept"));
@@ -82,15 +70,9 @@ pub(crate) async fn run(
         let (name, value) = match &result {
             Ok(Reply::Structured(object)) => ("result", Value::Object(object.clone())),
             Ok(Reply::ToolError(error)) => ("toolError", error.value.clone()),
-            Err(error) => (
-                "error",
-                json!({ "outcome": error.outcome(), "message": error.to_string() }),
-            ),
+            Err(error) => ("error", json!({ "outcome": error.outcome(), "message": error.to_string() })),
         };
-        let lines: Vec<_> = printed
-            .iter()
-            .map(|line| json!({ "error": line.error, "text": line.text }))
-            .collect();
+        let lines: Vec<_> = printed.iter().map(|line| json!({ "error": line.error, "text": line.text })).collect();
         let mut end = json!({ "used": used });
         end[name] = value;
         if log {
@@ -112,14 +94,12 @@ pub(crate) async fn run(
             }
             Ok(ExitCode::SUCCESS)
         }
-        Ok(Reply::ToolError(error)) => Err(Fault::new(
-            format!("The tool answered with an error, after {cost}:\n  {}", error.text),
-            None,
-        )),
-        Err(error @ CallError::BadArguments(_)) => Err(Fault::new(
-            error.to_string(),
-            Some("`portcullis inspect NAME` shows what the tool takes".into()),
-        )),
+        Ok(Reply::ToolError(error)) => {
+            Err(Fault::new(format!("The tool answered with an error, after {cost}:\n  {}", error.text), None))
+        }
+        Err(error @ CallError::BadArguments(_)) => {
+            Err(Fault::new(error.to_string(), Some("`portcullis inspect NAME` shows what the tool takes".into())))
+        }
         Err(error) => Err(anyhow::anyhow!("{error}, after {cost}")),
     }
 }
@@ -140,11 +120,7 @@ fn read(arguments: &str) -> anyhow::Result<Map<String, Value>> {
 
 fn shown(report: &Progress) -> String {
     let total = report.total.map(|total| format!("/{total}")).unwrap_or_default();
-    format!(
-        "progress {}{total} {}",
-        report.progress,
-        report.message.as_deref().unwrap_or_default()
-    )
+    format!("progress {}{total} {}", report.progress, report.message.as_deref().unwrap_or_default())
 }
 
 fn unknown(tool: &str, host: &Host) -> anyhow::Error {

@@ -18,12 +18,7 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
     let broken: Vec<_> = snapshot
         .plugins()
         .iter()
-        .filter_map(|plugin| {
-            plugin
-                .state
-                .reason()
-                .map(|reason| format!("plugin `{}`: {reason}", plugin.name))
-        })
+        .filter_map(|plugin| plugin.state.reason().map(|reason| format!("plugin `{}`: {reason}", plugin.name)))
         .collect();
     if as_json {
         let wrong: Vec<_> = wrong.iter().map(ToString::to_string).chain(broken).collect();
@@ -34,16 +29,9 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
         return Err(start_fault(&wrong));
     }
     if !broken.is_empty() {
-        return Err(render::Fault::new(
-            broken.join("\n  and: "),
-            Some("portcullis list".into()),
-        ));
+        return Err(render::Fault::new(broken.join("\n  and: "), Some("portcullis list".into())));
     }
     let tools = snapshot.tools().len();
-    render::data(&format!(
-        "{} is in order: {} plugins, {tools} tools\n",
-        path.display(),
-        snapshot.plugins().len()
-    ))?;
+    render::data(&format!("{} is in order: {} plugins, {tools} tools\n", path.display(), snapshot.plugins().len()))?;
     Ok(ExitCode::SUCCESS)
 }

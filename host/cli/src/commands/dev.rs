@@ -76,10 +76,7 @@ fn find(dirs: &[PathBuf]) -> anyhow::Result<Workspace> {
     for left_out in &found.left_out {
         render::note(&format!("left out: {}: {}", left_out.dir.display(), left_out.reason));
     }
-    Ok(Workspace {
-        built: vec![None; found.plugins.len()],
-        sources: found.plugins,
-    })
+    Ok(Workspace { built: vec![None; found.plugins.len()], sources: found.plugins })
 }
 
 /// Builds what is in `dirs`. One plugin that does not build ends the command: nothing of it was ever served.
@@ -92,9 +89,7 @@ pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> 
 pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
     // Before the build, which takes long: an address that is taken is said at once.
-    let door = HttpDoor::bind(http)
-        .await
-        .map_err(|error| fault(&error, error.hint()))?;
+    let door = HttpDoor::bind(http).await.map_err(|error| fault(&error, error.hint()))?;
     let address = door.address();
     let mut workspace = find(&dirs)?;
     // Before the build too: what changes meanwhile is not lost.
@@ -143,17 +138,10 @@ async fn rebuild(workspace: &mut Workspace, index: usize, host: &Host) {
 /// What to do next.
 fn welcome(host: &Host, dirs: &[PathBuf], address: SocketAddr) -> String {
     let snapshot = host.catalogue.snapshot();
-    let names: Vec<_> = snapshot
-        .tools()
-        .iter()
-        .map(|tool| tool.definition().name.as_str())
-        .collect();
+    let names: Vec<_> = snapshot.tools().iter().map(|tool| tool.definition().name.as_str()).collect();
     let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
     let (tool, arguments) = match snapshot.tools().first() {
-        Some(tool) => (
-            tool.definition().name.to_string(),
-            example(&tool.definition().input_schema),
-        ),
+        Some(tool) => (tool.definition().name.to_string(), example(&tool.definition().input_schema)),
         None => ("TOOL".into(), "{}".into()),
     };
     let program = std::env::args().next().unwrap_or_else(|| "portcullis".into());

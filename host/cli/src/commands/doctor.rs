@@ -14,19 +14,11 @@ struct Finding {
 }
 
 fn good(what: impl Into<String>) -> Finding {
-    Finding {
-        ok: true,
-        what: what.into(),
-        hint: None,
-    }
+    Finding { ok: true, what: what.into(), hint: None }
 }
 
 fn bad(what: impl Into<String>, hint: impl Into<Option<String>>) -> Finding {
-    Finding {
-        ok: false,
-        what: what.into(),
-        hint: hint.into(),
-    }
+    Finding { ok: false, what: what.into(), hint: hint.into() }
 }
 
 pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
@@ -38,10 +30,7 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
             match Host::open(&config.state_dir, config.max_concurrent_calls, "doctor") {
                 Err(error) => findings.push(bad(error.to_string(), None)),
                 Ok(host) => {
-                    findings.push(good(format!(
-                        "the state directory `{}` is private",
-                        host.state.path().display()
-                    )));
+                    findings.push(good(format!("the state directory `{}` is private", host.state.path().display())));
                     plugins(&host, config, &mut findings).await;
                     host.close();
                 }
@@ -50,21 +39,12 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
     }
     let ok = findings.iter().all(|finding| finding.ok);
     if as_json {
-        let all: Vec<_> = findings
-            .iter()
-            .map(|f| json!({ "ok": f.ok, "what": f.what, "hint": f.hint }))
-            .collect();
+        let all: Vec<_> = findings.iter().map(|f| json!({ "ok": f.ok, "what": f.what, "hint": f.hint })).collect();
         render::json(&json!({ "ok": ok, "findings": all }))?;
     } else {
         for Finding { ok, what, hint } in &findings {
-            let hint = hint
-                .as_ref()
-                .map(|hint| format!("\n      hint: {hint}"))
-                .unwrap_or_default();
-            render::data(&render::escape(&format!(
-                "{} {what}{hint}\n",
-                if *ok { "ok   " } else { "fault" }
-            )))?;
+            let hint = hint.as_ref().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
+            render::data(&render::escape(&format!("{} {what}{hint}\n", if *ok { "ok   " } else { "fault" })))?;
         }
     }
     Ok(ExitCode::from(u8::from(!ok)))
@@ -78,18 +58,9 @@ async fn plugins(host: &Host, config: Config, findings: &mut Vec<Finding>) {
         let name = &plugin.name;
         findings.push(match plugin.state.reason() {
             Some(reason) => bad(format!("plugin `{name}` is {}: {reason}", plugin.state.as_str()), None),
-            None => good(format!(
-                "plugin `{name}` is {}, with {} tools",
-                plugin.state.as_str(),
-                plugin.tools.len()
-            )),
+            None => good(format!("plugin `{name}` is {}, with {} tools", plugin.state.as_str(), plugin.tools.len())),
         });
-        findings.extend(
-            plugin
-                .warnings
-                .iter()
-                .map(|warning| good(format!("plugin `{name}` warns: {warning}"))),
-        );
+        findings.extend(plugin.warnings.iter().map(|warning| good(format!("plugin `{name}` warns: {warning}"))));
     }
 }
 
@@ -102,10 +73,9 @@ fn machine() -> Vec<Finding> {
             format!("this process may open {most} files"),
             "raise the hard limit of open files to 4096 or more: `ulimit -Hn 65536`".to_owned(),
         )),
-        most => findings.push(good(format!(
-            "{} files may be open",
-            most.map_or("any number of".into(), |n| n.to_string())
-        ))),
+        most => {
+            findings.push(good(format!("{} files may be open", most.map_or("any number of".into(), |n| n.to_string()))))
+        }
     }
     findings.push(match portcullis_authoring::has_wasm_target() {
         true => good(format!("the Rust target `{WASM_TARGET}` is there, to build plugins")),

@@ -22,10 +22,7 @@ pub(crate) async fn run(config: &Path, what: &str, as_json: bool) -> anyhow::Res
         .await
         .map_err(|(state, _)| {
             let reason = state.reason().unwrap_or("nothing is known of it");
-            Fault::new(
-                format!("`{}` cannot be inspected\n  cause: {reason}", source.display()),
-                None,
-            )
+            Fault::new(format!("`{}` cannot be inspected\n  cause: {reason}", source.display()), None)
         })?;
     host.close();
     if as_json {
@@ -49,10 +46,7 @@ fn find(path: &Path, what: &str) -> anyhow::Result<(Host, PathBuf, String, Optio
     }
     if !file.exists() {
         let hint = "name a component's file, or a plugin of the configuration with `--config FILE`".to_owned();
-        return Err(Fault::new(
-            format!("There is no plugin and no file `{what}`"),
-            Some(hint),
-        ));
+        return Err(Fault::new(format!("There is no plugin and no file `{what}`"), Some(hint)));
     }
     let host = Host::open(Path::new(".portcullis/dev"), 1, "inspect")?;
     Ok((host, file, prefix_of(what), None))
@@ -60,24 +54,13 @@ fn find(path: &Path, what: &str) -> anyhow::Result<(Host, PathBuf, String, Optio
 
 /// The prefix that a plugin of the file's name would have.
 fn prefix_of(file: &str) -> String {
-    let stem = Path::new(file)
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or("plugin");
-    let plain: String = stem
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
-        .take(40)
-        .collect();
+    let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or("plugin");
+    let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
     format!("{}_", snake_case(&plain))
 }
 
 fn as_data(source: &Path, inspection: &Inspection) -> serde_json::Value {
-    let Inspection {
-        component,
-        description,
-        definitions,
-    } = inspection;
+    let Inspection { component, description, definitions } = inspection;
     let definition = |tool: &portcullis_runtime::wit::ToolEntry| json!(tool.definition);
     let left_out = |f: &portcullis_runtime::wit::LeftOut| json!({ "function": f.function, "reason": f.reason });
     json!({
@@ -94,11 +77,7 @@ fn as_data(source: &Path, inspection: &Inspection) -> serde_json::Value {
 }
 
 fn as_text(source: &Path, inspection: &Inspection) -> String {
-    let Inspection {
-        component,
-        description,
-        definitions,
-    } = inspection;
+    let Inspection { component, description, definitions } = inspection;
     let mut text = String::new();
     let escape = render::escape;
     // Writing to a string cannot fail.
@@ -113,11 +92,7 @@ fn as_text(source: &Path, inspection: &Inspection) -> String {
     for tool in &definitions.tools {
         let definition = &tool.definition;
         _ = writeln!(text, "  {}", definition.name);
-        for line in definition
-            .description
-            .iter()
-            .flat_map(|description| description.lines())
-        {
+        for line in definition.description.iter().flat_map(|description| description.lines()) {
             _ = writeln!(text, "      {}", escape(line));
         }
         let schema = |schema| serde_json::to_string(schema).unwrap_or_default();
@@ -125,23 +100,14 @@ fn as_text(source: &Path, inspection: &Inspection) -> String {
         _ = writeln!(text, "      gives {}", escape(&schema(&definition.output_schema)));
     }
     for left_out in &definitions.left_out {
-        _ = writeln!(
-            text,
-            "  no tool: {}: {}",
-            escape(&left_out.function),
-            escape(&left_out.reason)
-        );
+        _ = writeln!(text, "  no tool: {}: {}", escape(&left_out.function), escape(&left_out.reason));
     }
     _ = writeln!(text, "\nImports, with nothing granted");
     for import in &description.imports {
         _ = writeln!(text, "  {}", escape(&import.name));
     }
     if let Some(requests) = &description.requests {
-        _ = writeln!(
-            text,
-            "\nStated needs\n  {}",
-            escape(&serde_json::to_string(requests).unwrap_or_default())
-        );
+        _ = writeln!(text, "\nStated needs\n  {}", escape(&serde_json::to_string(requests).unwrap_or_default()));
     }
     for warning in &description.warnings {
         _ = writeln!(text, "\nwarning: {}", escape(warning));

@@ -30,13 +30,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Check { schema: true } => render::json(&Config::schema()).map(|()| ExitCode::SUCCESS),
         Command::Build { dir } => build::run(&dir, json),
-        command => tokio::runtime::Builder::new_multi_thread()
-            .enable_all()
-            .build()?
-            .block_on(async {
-                // In a task, since only tasks may say that they block.
-                tokio::spawn(asynchronous(config, json, command)).await?
-            }),
+        command => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
+            // In a task, since only tasks may say that they block.
+            tokio::spawn(asynchronous(config, json, command)).await?
+        }),
     }
 }
 
@@ -47,12 +44,7 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         Command::Dev { dirs, http } => dev::run(dirs, http).await,
         Command::Inspect { what } => inspect::run(&config, &what, json).await,
         Command::List => list::run(read()?, json).await,
-        Command::Call {
-            tool,
-            arguments,
-            log,
-            dev,
-        } => call::run(&config, &dev, &tool, &arguments, log, json).await,
+        Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
         Command::Check { .. } => check::run(&config, read()?, json).await,
         Command::Doctor => doctor::run(&config, json).await,
         Command::Build { .. } | Command::Completions { .. } | Command::Worker(_) => Ok(ExitCode::SUCCESS),

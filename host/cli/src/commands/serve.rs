@@ -25,11 +25,7 @@ pub(crate) async fn run(
         None
     } else {
         let address = http.unwrap_or(config.http);
-        Some(
-            HttpDoor::bind(address)
-                .await
-                .map_err(|error| fault(&error, error.hint()))?,
-        )
+        Some(HttpDoor::bind(address).await.map_err(|error| fault(&error, error.hint()))?)
     };
     host.apply(config.plugins).await?;
     if strict {
@@ -43,14 +39,9 @@ pub(crate) async fn run(
     }
     let gateway = Arc::clone(&host.gateway);
     match door {
-        None => serve_stdio(gateway, &name, shutdown)
-            .await
-            .map_err(|error| fault(&error, None))?,
+        None => serve_stdio(gateway, &name, shutdown).await.map_err(|error| fault(&error, None))?,
         Some(door) => {
-            tracing::info!(
-                "serving at http://{}/mcp, to this machine alone, without authentication",
-                door.address()
-            );
+            tracing::info!("serving at http://{}/mcp, to this machine alone, without authentication", door.address());
             door.serve(gateway, &name, shutdown).await?;
         }
     }

@@ -14,10 +14,7 @@ pub(super) struct Wrong {
 }
 
 fn wrong<T>(message: String, hint: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong {
-        message,
-        hint: hint.into(),
-    })
+    Err(Wrong { message, hint: hint.into() })
 }
 
 pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> {
@@ -29,16 +26,10 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         );
     }
     if file.server.name.is_empty() || file.server.name.len() > 100 || file.server.name.chars().any(char::is_control) {
-        return wrong(
-            "`server.name` must have from 1 to 100 bytes of plain text".into(),
-            "name = \"portcullis\"",
-        );
+        return wrong("`server.name` must have from 1 to 100 bytes of plain text".into(), "name = \"portcullis\"");
     }
     let defaults = limits(&Limits::default(), &file.limits, "limits")?;
-    let plugins = file
-        .plugins
-        .into_iter()
-        .map(|(name, written)| plugin(name, written, &defaults, folder));
+    let plugins = file.plugins.into_iter().map(|(name, written)| plugin(name, written, &defaults, folder));
     let state_dir = folder.join(file.state_dir);
     Ok(Config {
         state_dir,
@@ -51,21 +42,13 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
 
 fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &Path) -> Result<PluginSpec, Wrong> {
     let key = format!("plugins.{name}");
-    let prefix = written
-        .prefix
-        .unwrap_or_else(|| format!("{}_", snake_case(name.as_str())));
+    let prefix = written.prefix.unwrap_or_else(|| format!("{}_", snake_case(name.as_str())));
     // A prefix is part of a name, so it holds what a name may hold.
     if let Err(error) = ToolName::new(format!("{prefix}x")) {
-        return wrong(
-            format!("`{key}.prefix`: {error}"),
-            format!("prefix = \"{}_\"", snake_case(name.as_str())),
-        );
+        return wrong(format!("`{key}.prefix`: {error}"), format!("prefix = \"{}_\"", snake_case(name.as_str())));
     }
     if written.source.as_os_str().is_empty() {
-        return wrong(
-            format!("`{key}.source` is empty"),
-            format!("source = \"{name}/dist/{name}.wasm\""),
-        );
+        return wrong(format!("`{key}.source` is empty"), format!("source = \"{name}/dist/{name}.wasm\""));
     }
     let own = limits(defaults, &written.limits, &format!("{key}.limits"))?;
     let mut settings = BTreeMap::new();
@@ -78,13 +61,7 @@ fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &P
             );
         }
         let limits = limits(&own, &tool.limits, &format!("{key}.limits"))?;
-        settings.insert(
-            function,
-            ToolSpec {
-                limits,
-                description: tool.description,
-            },
-        );
+        settings.insert(function, ToolSpec { limits, description: tool.description });
     }
     Ok(PluginSpec {
         source: folder.join(written.source),
@@ -114,13 +91,6 @@ fn limits(before: &Limits, written: &file::Limits, key: &str) -> Result<Limits, 
             _ => "concurrency = 16",
         };
         let bare = error.to_string();
-        wrong(
-            format!(
-                "`{key}.{}`{}",
-                error.limit,
-                bare.trim_start_matches(&format!("`{}`", error.limit))
-            ),
-            default,
-        )
+        wrong(format!("`{key}.{}`{}", error.limit, bare.trim_start_matches(&format!("`{}`", error.limit))), default)
     })
 }

@@ -10,35 +10,20 @@ use serde_json::Value;
 use crate::{component::Description, plugin::LoadError};
 
 /// Packages of WASI that link for everyone, inert without a grant: language runtimes import what programs never use.
-const WASI: [&str; 7] = [
-    "wasi:cli",
-    "wasi:clocks",
-    "wasi:filesystem",
-    "wasi:http",
-    "wasi:io",
-    "wasi:random",
-    "wasi:sockets",
-];
+const WASI: [&str; 7] =
+    ["wasi:cli", "wasi:clocks", "wasi:filesystem", "wasi:http", "wasi:io", "wasi:random", "wasi:sockets"];
 /// Interfaces of the host's own package that link for everyone.
 const OWN: [&str; 1] = ["portcullis:host/call"];
 
 /// Refuses a component that could not work, with what it lacks.
 pub(crate) fn check(description: &Description) -> Result<(), LoadError> {
-    let imports: Vec<_> = description
-        .imports
-        .iter()
-        .filter(|import| !is_known(&import.name))
-        .map(|import| import.name.clone())
-        .collect();
+    let imports: Vec<_> =
+        description.imports.iter().filter(|import| !is_known(&import.name)).map(|import| import.name.clone()).collect();
     if !imports.is_empty() {
         return Err(LoadError::UnknownImports { imports });
     }
     let needs = description.requests.as_ref().map(needs).unwrap_or_default();
-    if needs.is_empty() {
-        Ok(())
-    } else {
-        Err(LoadError::Needs { needs })
-    }
+    if needs.is_empty() { Ok(()) } else { Err(LoadError::Needs { needs }) }
 }
 
 /// Whether the host has an interface of this name, in a version that is compatible.
@@ -53,13 +38,7 @@ fn is_known(import: &str) -> bool {
 fn needs(requests: &Value) -> Vec<String> {
     let kinds = requests.as_object().into_iter().flatten();
     kinds
-        .flat_map(|(kind, tables)| {
-            tables
-                .as_array()
-                .into_iter()
-                .flatten()
-                .map(move |table| format!("{kind} {table}"))
-        })
+        .flat_map(|(kind, tables)| tables.as_array().into_iter().flatten().map(move |table| format!("{kind} {table}")))
         .collect()
 }
 
@@ -69,11 +48,7 @@ mod tests {
 
     #[test]
     fn imports_are_known_by_package_and_version() {
-        for known in [
-            "wasi:io/streams@0.2.0",
-            "wasi:http/outgoing-handler@0.2.6",
-            "portcullis:host/call@0.1.0",
-        ] {
+        for known in ["wasi:io/streams@0.2.0", "wasi:http/outgoing-handler@0.2.6", "portcullis:host/call@0.1.0"] {
             assert!(is_known(known), "{known}");
         }
         for unknown in [

@@ -95,10 +95,7 @@ impl<'a> Converter<'a> {
             && name.len() <= MAX_NAME
         {
             self.names.entry(created).or_insert_with(|| Named {
-                name: TypeName {
-                    interface: interface.map(str::to_owned),
-                    name: name.to_owned(),
-                },
+                name: TypeName { interface: interface.map(str::to_owned), name: name.to_owned() },
                 referenced,
             });
         }
@@ -167,11 +164,7 @@ impl<'a> Converter<'a> {
         if let Some(id) = self.primitives.get(name) {
             return Ok(*id);
         }
-        let id = self.types.push(TypeDef {
-            name: None,
-            docs: None,
-            kind,
-        })?;
+        let id = self.types.push(TypeDef { name: None, docs: None, kind })?;
         self.primitives.insert(name, id);
         Ok(id)
     }
@@ -191,12 +184,8 @@ impl<'a> Converter<'a> {
             chain.push(next);
             current = next;
         }
-        let names: Vec<TypeName> = chain
-            .iter()
-            .rev()
-            .filter_map(|id| self.names.get(id))
-            .map(|named| named.name.clone())
-            .collect();
+        let names: Vec<TypeName> =
+            chain.iter().rev().filter_map(|id| self.names.get(id)).map(|named| named.name.clone()).collect();
         let mut target = match target {
             Some(target) => target,
             None => self.define(current, &names)?,
@@ -230,25 +219,15 @@ impl<'a> Converter<'a> {
         if self.types.def(target).docs.as_ref() == Some(&docs) {
             return Ok(target);
         }
-        Ok(self.types.push(TypeDef {
-            name: None,
-            docs: Some(docs),
-            kind: Kind::Alias(target),
-        })?)
+        Ok(self.types.push(TypeDef { name: None, docs: Some(docs), kind: Kind::Alias(target) })?)
     }
 
     /// A definition with its names, the first one first: it keeps that, and the comments of the first that has some.
     fn define(&mut self, id: ComponentDefinedTypeId, names: &[TypeName]) -> Result<TypeId, Obstacle> {
         let wasm = self.wasm;
         let kind = self.kind(wasm.get(id).ok_or(Obstacle::Unknown)?, names)?;
-        let docs = names
-            .iter()
-            .find_map(|n| self.docs.of_type(n.interface.as_deref(), &n.name));
-        Ok(self.types.push(TypeDef {
-            name: names.first().cloned(),
-            docs,
-            kind,
-        })?)
+        let docs = names.iter().find_map(|n| self.docs.of_type(n.interface.as_deref(), &n.name));
+        Ok(self.types.push(TypeDef { name: names.first().cloned(), docs, kind })?)
     }
 
     fn kind(&mut self, ty: &ComponentDefinedType, names: &[TypeName]) -> Result<Kind, Obstacle> {
@@ -304,17 +283,11 @@ impl<'a> Converter<'a> {
     }
 
     fn case(&self, names: &[TypeName], case: &str, ty: Option<TypeId>) -> Result<Case, Obstacle> {
-        Ok(Case {
-            name: checked(case)?,
-            ty,
-            docs: self.item_docs(names, case),
-        })
+        Ok(Case { name: checked(case)?, ty, docs: self.item_docs(names, case) })
     }
 
     fn item_docs(&self, names: &[TypeName], item: &str) -> Option<String> {
-        names
-            .iter()
-            .find_map(|n| self.docs.of_item(n.interface.as_deref(), &n.name, item))
+        names.iter().find_map(|n| self.docs.of_item(n.interface.as_deref(), &n.name, item))
     }
 }
 

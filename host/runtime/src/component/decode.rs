@@ -135,14 +135,7 @@ pub fn describe(bytes: &[u8]) -> Result<Description, DescribeError> {
     names.exports.iter().try_for_each(|name| reader.export(name))?;
     let (functions, imports, types) = (reader.functions, reader.imports, reader.converter.into_types());
     docs.warn_of_rest(&mut warnings);
-    Ok(Description {
-        mapping: MAPPING_VERSION,
-        types,
-        functions,
-        imports,
-        requests,
-        warnings: warnings.into_vec(),
-    })
+    Ok(Description { mapping: MAPPING_VERSION, types, functions, imports, requests, warnings: warnings.into_vec() })
 }
 
 fn check_kind(bytes: &[u8]) -> Result<(), DescribeError> {
@@ -159,11 +152,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), DescribeError> {
         return Err(DescribeError::CutOff { size: bytes.len() });
     }
     match std::str::from_utf8(bytes) {
-        Ok(text)
-            if ["(component", "(module"]
-                .iter()
-                .any(|word| text.trim_start().starts_with(word)) =>
-        {
+        Ok(text) if ["(component", "(module"].iter().any(|word| text.trim_start().starts_with(word)) => {
             Err(DescribeError::WebAssemblyText)
         }
         Ok(text) if !text.contains('\0') => Err(DescribeError::Text),
@@ -198,13 +187,7 @@ struct Names<'a> {
 fn is_wit_package(types: TypesRef<'_>, names: &Names<'_>) -> bool {
     let is_component_type = |name: &&str| {
         types.component_item_for_export(name).is_some_and(|item| {
-            matches!(
-                item.ty,
-                ComponentEntityType::Type {
-                    created: ComponentAnyTypeId::Component(_),
-                    ..
-                }
-            )
+            matches!(item.ty, ComponentEntityType::Type { created: ComponentAnyTypeId::Component(_), .. })
         })
     };
     names.imports.is_empty() && !names.exports.is_empty() && names.exports.iter().all(is_component_type)
@@ -221,23 +204,14 @@ impl Bounds {
     fn item(&mut self, name: &str) -> Result<(), DescribeError> {
         self.items = self.items.saturating_add(1);
         if self.items > MAX_ITEMS {
-            return Err(DescribeError::TooMany {
-                what: "imports and exports",
-                limit: MAX_ITEMS,
-            });
+            return Err(DescribeError::TooMany { what: "imports and exports", limit: MAX_ITEMS });
         }
         if name.len() > MAX_NAME {
-            return Err(DescribeError::TooMany {
-                what: "bytes in a name",
-                limit: MAX_NAME,
-            });
+            return Err(DescribeError::TooMany { what: "bytes in a name", limit: MAX_NAME });
         }
         self.text = self.text.saturating_add(name.len());
         if self.text > MAX_TEXT {
-            return Err(DescribeError::TooMany {
-                what: "bytes of names",
-                limit: MAX_TEXT,
-            });
+            return Err(DescribeError::TooMany { what: "bytes of names", limit: MAX_TEXT });
         }
         Ok(())
     }
@@ -287,10 +261,7 @@ impl Reader<'_> {
             | ComponentEntityType::Value(_)
             | ComponentEntityType::Component(_) => {}
         }
-        self.imports.push(Import {
-            name: name.to_owned(),
-            functions,
-        });
+        self.imports.push(Import { name: name.to_owned(), functions });
         Ok(())
     }
 
@@ -346,10 +317,7 @@ impl Reader<'_> {
             return Ok(());
         };
         if self.functions.len() >= MAX_FUNCTIONS {
-            return Err(DescribeError::TooMany {
-                what: "exported functions",
-                limit: MAX_FUNCTIONS,
-            });
+            return Err(DescribeError::TooMany { what: "exported functions", limit: MAX_FUNCTIONS });
         }
         let docs = self.converter.docs().function(interface, name);
         let types = self.types;

@@ -109,9 +109,7 @@ impl TryFrom<Unchecked> for Description {
         for function in &read.functions {
             let mut referred = function.params.iter().map(|p| p.ty).chain(function.result);
             if !referred.all(|id| read.types.contains(id)) {
-                return Err(Inconsistent::Dangling {
-                    function: function.name.escape_debug().take(100).collect(),
-                });
+                return Err(Inconsistent::Dangling { function: function.name.escape_debug().take(100).collect() });
             }
         }
         Ok(Self {

@@ -62,9 +62,7 @@ impl<'a> Sections<'a> {
                 data.len()
             ));
         } else if place.is_some() {
-            warnings.add(format!(
-                "there is more than one section `{name}`, and only the first counts"
-            ));
+            warnings.add(format!("there is more than one section `{name}`, and only the first counts"));
         } else {
             *place = Some(data);
         }
@@ -209,11 +207,8 @@ impl Docs {
         }
         for (name, described) in types {
             let key = (scope.clone(), name);
-            let items: BTreeMap<String, String> = described
-                .items
-                .into_iter()
-                .filter_map(|(name, text)| Some((name, text.into_docs()?)))
-                .collect();
+            let items: BTreeMap<String, String> =
+                described.items.into_iter().filter_map(|(name, text)| Some((name, text.into_docs()?))).collect();
             if !items.is_empty() {
                 self.items.insert(key.clone(), items);
             }
@@ -225,26 +220,17 @@ impl Docs {
 
     /// The comment of an exported function.
     pub(super) fn function(&mut self, interface: Option<&str>, name: &str) -> Option<String> {
-        self.functions
-            .remove(&key(interface, name))
-            .filter(|docs| !docs.is_empty())
+        self.functions.remove(&key(interface, name)).filter(|docs| !docs.is_empty())
     }
 
     /// The comment of a type.
     pub(super) fn of_type(&self, interface: Option<&str>, name: &str) -> Option<String> {
-        self.types
-            .get(&key(interface, name))
-            .filter(|docs| !docs.is_empty())
-            .cloned()
+        self.types.get(&key(interface, name)).filter(|docs| !docs.is_empty()).cloned()
     }
 
     /// The comment of a field or a case of a type.
     pub(super) fn of_item(&self, interface: Option<&str>, name: &str, item: &str) -> Option<String> {
-        self.items
-            .get(&key(interface, name))?
-            .get(item)
-            .filter(|docs| !docs.is_empty())
-            .cloned()
+        self.items.get(&key(interface, name))?.get(item).filter(|docs| !docs.is_empty()).cloned()
     }
 
     /// Warns of comments on functions that the component does not export. Those on types are silent: a type that no
@@ -256,9 +242,7 @@ impl Docs {
                 None => name.clone(),
             };
             let full: String = full.escape_debug().take(MAX_QUOTE).collect();
-            warnings.add(format!(
-                "there is a doc comment for `{full}`, which is no exported function"
-            ));
+            warnings.add(format!("there is a doc comment for `{full}`, which is no exported function"));
         }
     }
 }

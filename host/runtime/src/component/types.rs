@@ -179,10 +179,8 @@ impl Cases {
 
     /// The position and the case of this name.
     pub(crate) fn find(&self, name: &str) -> Option<(usize, &Case)> {
-        let found = self
-            .by_name
-            .binary_search_by(|i| self.cases.get(*i).map(|c| c.name.as_str()).cmp(&Some(name)))
-            .ok()?;
+        let found =
+            self.by_name.binary_search_by(|i| self.cases.get(*i).map(|c| c.name.as_str()).cmp(&Some(name))).ok()?;
         let position = *self.by_name.get(found)?;
         Some((position, self.cases.get(position)?))
     }

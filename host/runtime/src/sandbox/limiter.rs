@@ -45,14 +45,7 @@ pub(crate) struct Limiter {
 impl Limiter {
     pub(crate) fn new(max_memory: u64, log: Arc<CallLog>) -> Self {
         let max_memory = usize::try_from(max_memory).unwrap_or(usize::MAX);
-        Self {
-            memory: 0,
-            max_memory,
-            tables: 0,
-            refusals: 0,
-            exhausted: None,
-            log,
-        }
+        Self { memory: 0, max_memory, tables: 0, refusals: 0, exhausted: None, log }
     }
 
     /// What was refused first, if anything was.
@@ -63,11 +56,7 @@ impl Limiter {
     fn refuse(&mut self, what: Exhausted) -> wasmtime::Result<bool> {
         self.exhausted.get_or_insert(what);
         self.refusals += 1;
-        if self.refusals > REFUSALS {
-            Err(what.into())
-        } else {
-            Ok(false)
-        }
+        if self.refusals > REFUSALS { Err(what.into()) } else { Ok(false) }
     }
 }
 
@@ -106,15 +95,8 @@ mod tests {
         let log = Arc::new(CallLog::default());
         let mut limiter = Limiter::new(100, Arc::clone(&log));
         assert!(limiter.memory_growing(0, 60, None).expect("within"));
-        assert!(
-            limiter.memory_growing(0, 200, Some(50)).is_ok_and(|ok| !ok),
-            "a second memory counts too"
-        );
-        assert!(
-            limiter
-                .memory_growing(0, 40, Some(20))
-                .expect("fails later, and does not count")
-        );
+        assert!(limiter.memory_growing(0, 200, Some(50)).is_ok_and(|ok| !ok), "a second memory counts too");
+        assert!(limiter.memory_growing(0, 40, Some(20)).expect("fails later, and does not count"));
         assert!(limiter.memory_growing(0, 40, None).expect("within"));
         assert_eq!(log.used_memory(), 100);
         assert_eq!(limiter.exhausted(), Some(Exhausted::Memory(100)));

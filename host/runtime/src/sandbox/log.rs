@@ -78,17 +78,11 @@ impl CallLog {
     }
 
     pub(crate) fn stdout(self: &Arc<Self>) -> Printer {
-        Printer {
-            log: Arc::clone(self),
-            stream: Stream::Stdout,
-        }
+        Printer { log: Arc::clone(self), stream: Stream::Stdout }
     }
 
     pub(crate) fn stderr(self: &Arc<Self>) -> Printer {
-        Printer {
-            log: Arc::clone(self),
-            stream: Stream::Stderr,
-        }
+        Printer { log: Arc::clone(self), stream: Stream::Stderr }
     }
 
     /// What was printed, line by line, and how many bytes were dropped past the bound.
@@ -104,19 +98,13 @@ impl CallLog {
                 let text = line.get_or_insert_with(Vec::new);
                 text.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
                 if piece.ends_with(b"\n") {
-                    lines.push(LogLine {
-                        error,
-                        text: String::from_utf8_lossy(text).into_owned(),
-                    });
+                    lines.push(LogLine { error, text: String::from_utf8_lossy(text).into_owned() });
                     *line = None;
                 }
             }
         }
         for (error, text) in [false, true].into_iter().zip(open) {
-            lines.extend(text.map(|text| LogLine {
-                error,
-                text: String::from_utf8_lossy(&text).into_owned(),
-            }));
+            lines.extend(text.map(|text| LogLine { error, text: String::from_utf8_lossy(&text).into_owned() }));
         }
         (lines, printed.dropped)
     }
@@ -204,14 +192,8 @@ mod tests {
         out.write("a".into()).expect("a write");
         err.write("x\n".into()).expect("a write");
         out.write("b\nc".into()).expect("a write");
-        let line = |error, text: &str| LogLine {
-            error,
-            text: text.into(),
-        };
-        assert_eq!(
-            log.lines(),
-            (vec![line(true, "x"), line(false, "ab"), line(false, "c")], 0)
-        );
+        let line = |error, text: &str| LogLine { error, text: text.into() };
+        assert_eq!(log.lines(), (vec![line(true, "x"), line(false, "ab"), line(false, "c")], 0));
     }
 
     #[test]

@@ -67,28 +67,14 @@ impl Sandbox {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let limiter = Limiter::new(limits.memory, Arc::clone(log));
-        let mut store = Store::new(
-            engine,
-            Self {
-                wasi,
-                http,
-                requests: NoRequests,
-                table,
-                limiter,
-                call,
-            },
-        );
+        let mut store = Store::new(engine, Self { wasi, http, requests: NoRequests, table, limiter, call });
         store.limiter(|sandbox| &mut sandbox.limiter);
         // Armed before instantiation: start functions and `realloc` run guest code too.
         store.set_fuel(limits.fuel.unwrap_or(u64::MAX))?;
         store.fuel_async_yield_interval(Some(engine::YIELD_EVERY))?;
         store.set_max_component_handles(MAX_HANDLES);
         let output = usize::try_from(limits.output).unwrap_or(usize::MAX);
-        store.set_hostcall_fuel(
-            output
-                .saturating_mul(HOST_BYTES_PER_OUTPUT_BYTE)
-                .max(MIN_HOST_CALL_BYTES),
-        );
+        store.set_hostcall_fuel(output.saturating_mul(HOST_BYTES_PER_OUTPUT_BYTE).max(MIN_HOST_CALL_BYTES));
         Ok(store)
     }
 }
@@ -110,19 +96,12 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandb
 
 impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            ctx: &mut self.wasi,
-            table: &mut self.table,
-        }
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
     }
 }
 
 impl WasiHttpView for Sandbox {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            hooks: &mut self.requests,
-            table: &mut self.table,
-            ctx: &mut self.http,
-        }
+        WasiHttpCtxView { hooks: &mut self.requests, table: &mut self.table, ctx: &mut self.http }
     }
 }

@@ -23,10 +23,7 @@ pub struct Mismatch {
 pub fn check(description: &Description, component: &Component, engine: &Engine) -> Result<(), Mismatch> {
     let ty = component.component_type();
     for function in description.functions.iter().filter(|f| f.obstacle.is_none()) {
-        let mismatch = |detail: String| Mismatch {
-            function: function.full_name(),
-            detail,
-        };
+        let mismatch = |detail: String| Mismatch { function: function.full_name(), detail };
         let item = match &function.interface {
             None => ty.get_export(engine, &function.name).map(|e| e.ty),
             Some(interface) => match ty.get_export(engine, interface).map(|e| e.ty) {
@@ -63,18 +60,11 @@ fn check_function(types: &Types, function: &Function, found: &ComponentFunc) -> 
     }
     let params = found.params();
     if params.len() != function.params.len() {
-        return Err(format!(
-            "it has {} parameters, expected {}",
-            params.len(),
-            function.params.len()
-        ));
+        return Err(format!("it has {} parameters, expected {}", params.len(), function.params.len()));
     }
     for (param, (name, ty)) in function.params.iter().zip(params) {
         if param.name.wit() != name {
-            return Err(format!(
-                "a parameter is called `{name}`, expected `{}`",
-                param.name.wit()
-            ));
+            return Err(format!("a parameter is called `{name}`, expected `{}`", param.name.wit()));
         }
         compare(types, param.ty, &ty).map_err(|detail| format!("parameter `{name}`: {detail}"))?;
     }
@@ -107,19 +97,12 @@ fn compare(types: &Types, id: TypeId, found: &Type) -> Result<(), String> {
         (Kind::List(element), Type::List(list)) => return compare(types, *element, &list.ty()),
         (Kind::Option(some), Type::Option(option)) => return compare(types, *some, &option.ty()),
         (Kind::Tuple(elements), Type::Tuple(tuple)) if tuple.types().len() == elements.len() => {
-            return elements
-                .iter()
-                .zip(tuple.types())
-                .try_for_each(|(id, ty)| compare(types, *id, &ty));
+            return elements.iter().zip(tuple.types()).try_for_each(|(id, ty)| compare(types, *id, &ty));
         }
         (Kind::Record(fields), Type::Record(record)) if record.fields().len() == fields.len() => {
             for (field, found) in fields.iter().zip(record.fields()) {
                 if field.name.wit() != found.name {
-                    return Err(format!(
-                        "a field is called `{}`, expected `{}`",
-                        found.name,
-                        field.name.wit()
-                    ));
+                    return Err(format!("a field is called `{}`, expected `{}`", found.name, field.name.wit()));
                 }
                 compare(types, field.ty, &found.ty)?;
             }
@@ -134,11 +117,7 @@ fn compare(types: &Types, id: TypeId, found: &Type) -> Result<(), String> {
         }
         _ => false,
     };
-    if same {
-        Ok(())
-    } else {
-        Err(format!("it is no {}", kind.name()))
-    }
+    if same { Ok(()) } else { Err(format!("it is no {}", kind.name())) }
 }
 
 fn compare_cases<'a>(

@@ -73,10 +73,7 @@ pub fn definitions(
         }
     }
     let mut names = tool_names(prefix, description.functions.iter().filter(|f| f.obstacle.is_none())).into_iter();
-    let mut made = Definitions {
-        tools: Vec::new(),
-        left_out: Vec::new(),
-    };
+    let mut made = Definitions { tools: Vec::new(), left_out: Vec::new() };
     let mut total: usize = 0;
     for (position, function) in description.functions.iter().enumerate() {
         let name = match &function.obstacle {
@@ -88,14 +85,8 @@ pub fn definitions(
         }
         let entry = name.and_then(|name| define(description, function, name, &mut total));
         match entry {
-            Ok(definition) => made.tools.push(ToolEntry {
-                function: position,
-                definition,
-            }),
-            Err(reason) => made.left_out.push(LeftOut {
-                function: function.full_name(),
-                reason,
-            }),
+            Ok(definition) => made.tools.push(ToolEntry { function: position, definition }),
+            Err(reason) => made.left_out.push(LeftOut { function: function.full_name(), reason }),
         }
     }
     Ok(made)
@@ -117,15 +108,11 @@ fn define(
     let json = serde_json::to_value(&definition).map_err(|error| error.to_string())?;
     let depth = depth(&json);
     if depth > MAX_DEPTH {
-        return Err(format!(
-            "its definition is nested {depth} deep in JSON, more than {MAX_DEPTH}"
-        ));
+        return Err(format!("its definition is nested {depth} deep in JSON, more than {MAX_DEPTH}"));
     }
     let size = json.to_string().len();
     if size > MAX_DEFINITION {
-        return Err(format!(
-            "its definition has {size} bytes of JSON, more than {MAX_DEFINITION}"
-        ));
+        return Err(format!("its definition has {size} bytes of JSON, more than {MAX_DEFINITION}"));
     }
     let sum = total.saturating_add(size);
     if sum > MAX_DEFINITIONS {
@@ -157,10 +144,7 @@ fn is_called(function: &Function, choice: &str) -> bool {
     let Some(interface) = interface.strip_suffix('.') else {
         return interface.is_empty();
     };
-    function
-        .interface
-        .as_deref()
-        .is_some_and(|id| id == interface || InterfaceId::of(id).interface == interface)
+    function.interface.as_deref().is_some_and(|id| id == interface || InterfaceId::of(id).interface == interface)
 }
 
 /// How an operator chooses this function.

@@ -46,10 +46,7 @@ pub(super) fn tool_names<'a>(
 }
 
 fn names_at<'a>(candidates: &'a [Vec<String>], levels: &'a [usize]) -> impl Iterator<Item = &'a str> {
-    candidates
-        .iter()
-        .zip(levels)
-        .map(|(names, level)| names.get(*level).map_or("", String::as_str))
+    candidates.iter().zip(levels).map(|(names, level)| names.get(*level).map_or("", String::as_str))
 }
 
 /// The names that a function may have, the shortest first.
@@ -61,11 +58,7 @@ fn candidates(prefix: &str, function: &Function) -> Vec<String> {
         let short = format!("{}_{name}", snake_case(id.interface));
         names.push(format!("{prefix}{short}"));
         if let Some((namespace, package)) = id.package {
-            names.push(format!(
-                "{prefix}{}_{}_{short}",
-                snake_case(namespace),
-                snake_case(package)
-            ));
+            names.push(format!("{prefix}{}_{}_{short}", snake_case(namespace), snake_case(package)));
         }
     }
     names
@@ -81,14 +74,8 @@ impl<'a> InterfaceId<'a> {
     pub(super) fn of(id: &'a str) -> Self {
         let unversioned = id.split_once('@').map_or(id, |(name, _)| name);
         let Some((package, interface)) = unversioned.split_once('/') else {
-            return Self {
-                package: None,
-                interface: unversioned,
-            };
+            return Self { package: None, interface: unversioned };
         };
-        Self {
-            package: package.split_once(':'),
-            interface,
-        }
+        Self { package: package.split_once(':'), interface }
     }
 }

@@ -82,12 +82,7 @@ impl<'a> Schemas<'a> {
             collect(types, root, &mut seen, &mut named);
         }
         let keys = keys(types, &named);
-        Self {
-            types,
-            direction,
-            named,
-            keys,
-        }
+        Self { types, direction, named, keys }
     }
 
     /// Adds the definitions that `schema` refers to, directly or not.
@@ -151,11 +146,9 @@ impl<'a> Schemas<'a> {
             Kind::S16 => integer(i64::from(i16::MIN), i64::from(i16::MAX)),
             Kind::U32 => integer(0, i64::from(u32::MAX)),
             Kind::S32 => integer(i64::from(i32::MIN), i64::from(i32::MAX)),
-            Kind::U64 => object([
-                ("type", json!("integer")),
-                ("minimum", json!(0)),
-                ("exclusiveMaximum", json!(TWO_TO_64)),
-            ]),
+            Kind::U64 => {
+                object([("type", json!("integer")), ("minimum", json!(0)), ("exclusiveMaximum", json!(TWO_TO_64))])
+            }
             Kind::S64 => object([
                 ("type", json!("integer")),
                 ("minimum", json!(i64::MIN)),
@@ -167,11 +160,7 @@ impl<'a> Schemas<'a> {
                 "maximum": f64::from(f32::MAX),
             })),
             Kind::F64 => float(json!({"type": "number"})),
-            Kind::Char => object([
-                ("type", json!("string")),
-                ("minLength", json!(1)),
-                ("maxLength", json!(1)),
-            ]),
+            Kind::Char => object([("type", json!("string")), ("minLength", json!(1)), ("maxLength", json!(1))]),
             Kind::String => object([("type", json!("string"))]),
             Kind::Bytes => object([("type", json!("string")), ("contentEncoding", json!("base64"))]),
             Kind::List(element) => object([("type", json!("array")), ("items", self.schema(*element).into())]),
@@ -188,11 +177,9 @@ impl<'a> Schemas<'a> {
             Kind::Record(fields) => self.object(fields.iter().map(property)),
             Kind::Variant(cases) => one_of(cases.iter().map(|case| self.case(case))),
             Kind::Enum(cases) => names(cases),
-            Kind::Flags(cases) => object([
-                ("type", json!("array")),
-                ("items", names(cases).into()),
-                ("uniqueItems", json!(true)),
-            ]),
+            Kind::Flags(cases) => {
+                object([("type", json!("array")), ("items", names(cases).into()), ("uniqueItems", json!(true))])
+            }
             Kind::Option(some) => {
                 let some = if self.types.nullable(*some) {
                     self.required_object([("some", self.schema(*some))])
@@ -207,9 +194,7 @@ impl<'a> Schemas<'a> {
                     None => object([("type", json!("null"))]),
                 };
                 one_of(
-                    [("ok", payload(ok)), ("err", payload(err))]
-                        .into_iter()
-                        .map(|case| self.required_object([case])),
+                    [("ok", payload(ok)), ("err", payload(err))].into_iter().map(|case| self.required_object([case])),
                 )
             }
             Kind::Alias(target) => self.schema(*target),
@@ -252,9 +237,7 @@ impl<'a> Schemas<'a> {
 
     fn required_object<const N: usize>(&self, fields: [(&str, Map<String, Value>); N]) -> Map<String, Value> {
         let required: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-        let properties = fields
-            .iter()
-            .map(|(name, schema)| ((*name).to_owned(), schema.clone().into()));
+        let properties = fields.iter().map(|(name, schema)| ((*name).to_owned(), schema.clone().into()));
         closed(properties.collect(), &required)
     }
 
@@ -307,11 +290,7 @@ fn one_of(cases: impl Iterator<Item = Map<String, Value>>) -> Map<String, Value>
 }
 
 fn integer(min: i64, max: i64) -> Map<String, Value> {
-    object([
-        ("type", json!("integer")),
-        ("minimum", json!(min)),
-        ("maximum", json!(max)),
-    ])
+    object([("type", json!("integer")), ("minimum", json!(min)), ("maximum", json!(max))])
 }
 
 fn float(number: Value) -> Map<String, Value> {
@@ -337,10 +316,7 @@ fn collect(types: &Types, id: TypeId, seen: &mut BTreeSet<TypeId>, named: &mut V
         }
         Kind::Variant(cases) => {
             named.extend(def.name.is_some().then_some(id));
-            cases
-                .iter()
-                .filter_map(|c| c.ty)
-                .for_each(|id| collect(types, id, seen, named));
+            cases.iter().filter_map(|c| c.ty).for_each(|id| collect(types, id, seen, named));
         }
         Kind::Enum(_) | Kind::Flags(_) => named.extend(def.name.is_some().then_some(id)),
         Kind::List(id) | Kind::Option(id) | Kind::Alias(id) => visit(*id),
@@ -394,9 +370,7 @@ fn keys(types: &Types, named: &[TypeId]) -> BTreeMap<TypeId, String> {
     let mut taken = BTreeSet::new();
     let mut keys = BTreeMap::new();
     for (id, names) in &spellings {
-        let alone = names
-            .iter()
-            .find(|name| uses.get(name.as_str()).is_some_and(|u| u.len() == 1));
+        let alone = names.iter().find(|name| uses.get(name.as_str()).is_some_and(|u| u.len() == 1));
         let base = alone.unwrap_or(&names[2]);
         let mut key = base.clone();
         let mut number: usize = 2;

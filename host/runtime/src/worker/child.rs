@@ -58,28 +58,14 @@ fn work(job: Job) -> io::Result<()> {
 fn confine(limits: WorkerLimits) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     landlocked()?;
-    let limit = |resource, value| {
-        setrlimit(
-            resource,
-            Rlimit {
-                current: Some(value),
-                maximum: Some(value),
-            },
-        )
-    };
+    let limit = |resource, value| setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) });
     limit(Resource::Core, 0)?;
     limit(Resource::Fsize, 0)?;
     limit(Resource::Nofile, 3)?;
     limit(Resource::As, limits.memory)?;
     // The signal at the soft limit is what tells the parent which limit it was.
     let cpu = limits.cpu.as_secs().max(1);
-    setrlimit(
-        Resource::Cpu,
-        Rlimit {
-            current: Some(cpu),
-            maximum: Some(cpu + 1),
-        },
-    )?;
+    setrlimit(Resource::Cpu, Rlimit { current: Some(cpu), maximum: Some(cpu + 1) })?;
     rustix::process::setpriority_process(None, NICE)?;
     Ok(())
 }

@@ -56,10 +56,7 @@ pub struct WorkerLimits {
 
 impl Default for WorkerLimits {
     fn default() -> Self {
-        Self {
-            cpu: Duration::from_secs(60),
-            memory: 1 << 30,
-        }
+        Self { cpu: Duration::from_secs(60), memory: 1 << 30 }
     }
 }
 

@@ -42,10 +42,7 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(command: WorkerCommand) -> Self {
         let slots = std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2));
-        Self {
-            command,
-            slots: Semaphore::new(slots),
-        }
+        Self { command, slots: Semaphore::new(slots) }
     }
 
     /// Has a child do `job` on `bytes`.
@@ -54,15 +51,8 @@ impl Worker {
     /// When the bytes are at fault, the child ends at a limit, or it cannot run.
     pub(crate) async fn run(&self, job: Job, bytes: &[u8]) -> Result<Vec<u8>, WorkerError> {
         let name = job.verb();
-        let unusable = |error: io::Error| WorkerError::Unusable {
-            job: name,
-            reason: error.to_string(),
-        };
-        let _slot = self
-            .slots
-            .acquire()
-            .await
-            .map_err(|error| unusable(io::Error::other(error)))?;
+        let unusable = |error: io::Error| WorkerError::Unusable { job: name, reason: error.to_string() };
+        let _slot = self.slots.acquire().await.map_err(|error| unusable(io::Error::other(error)))?;
         let limits = self.command.limits;
         let mut child = Command::new(&self.command.program)
             .args(&self.command.arguments)
@@ -97,16 +87,10 @@ impl Worker {
         };
         let status = tokio::time::timeout(MAX_TIME, talk)
             .await
-            .map_err(|_| WorkerError::Time {
-                job: name,
-                limit: MAX_TIME,
-            })?
+            .map_err(|_| WorkerError::Time { job: name, limit: MAX_TIME })?
             .map_err(unusable)?;
         if answer.len() as u64 > job.max_answer() + 1 {
-            return Err(WorkerError::Answer {
-                job: name,
-                limit: job.max_answer(),
-            });
+            return Err(WorkerError::Answer { job: name, limit: job.max_answer() });
         }
         if !status.success() {
             return Err(self.ended(name, status, &complaint));
@@ -117,10 +101,7 @@ impl Worker {
                 Ok(answer)
             }
             Some((&REFUSAL, text)) => Err(WorkerError::Refused(String::from_utf8_lossy(text).into_owned())),
-            Some(_) | None => Err(WorkerError::Crashed {
-                job: name,
-                how: "no answer".into(),
-            }),
+            Some(_) | None => Err(WorkerError::Crashed { job: name, how: "no answer".into() }),
         }
     }
 
@@ -134,10 +115,7 @@ impl Worker {
         let complaint = String::from_utf8_lossy(complaint);
         // What Rust's allocator says before it aborts, and what a failed `mmap` says.
         if complaint.contains("memory allocation of") || complaint.contains("Cannot allocate memory") {
-            return WorkerError::Memory {
-                job,
-                limit: limits.memory,
-            };
+            return WorkerError::Memory { job, limit: limits.memory };
         }
         let how = match signal {
             Some(signal) => format!("signal {signal}"),

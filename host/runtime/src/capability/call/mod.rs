@@ -41,14 +41,7 @@ impl Host for Ctx {
             message.truncate(message.floor_char_boundary(MAX_MESSAGE));
             message
         });
-        if reports
-            .try_send(Progress {
-                progress,
-                total,
-                message,
-            })
-            .is_ok()
-        {
+        if reports.try_send(Progress { progress, total, message }).is_ok() {
             self.last = progress;
         }
     }

@@ -83,21 +83,12 @@ impl Fault {
 
     #[cold]
     pub(super) fn found(expected: impl Into<String>, found: String) -> Box<Self> {
-        Box::new(Self {
-            steps: Vec::new(),
-            problem: Problem::Unexpected {
-                expected: expected.into(),
-                found,
-            },
-        })
+        Box::new(Self { steps: Vec::new(), problem: Problem::Unexpected { expected: expected.into(), found } })
     }
 
     #[cold]
     pub(super) fn missing(key: &str, expected: String) -> Box<Self> {
-        Box::new(Self {
-            steps: vec![Step::Key(key.to_owned())],
-            problem: Problem::Missing { expected },
-        })
+        Box::new(Self { steps: vec![Step::Key(key.to_owned())], problem: Problem::Missing { expected } })
     }
 
     #[cold]
@@ -110,10 +101,7 @@ impl Fault {
             offered = known.iter().map(|k| (*k).to_owned()).collect();
         }
         offered.truncate(MAX_OFFERED);
-        Box::new(Self {
-            steps: vec![Step::Key(key.to_owned())],
-            problem: Problem::Unknown { known: offered },
-        })
+        Box::new(Self { steps: vec![Step::Key(key.to_owned())], problem: Problem::Unknown { known: offered } })
     }
 
     #[cold]
@@ -141,10 +129,7 @@ impl Fault {
                 Step::Index(index) => path.push_str(&format!("[{index}]")),
             }
         }
-        ArgumentError {
-            path,
-            problem: self.problem,
-        }
+        ArgumentError { path, problem: self.problem }
     }
 }
 

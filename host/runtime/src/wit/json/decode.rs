@@ -86,10 +86,9 @@ fn decode(types: &Types, id: TypeId, value: &Value) -> Decoded {
         Kind::Tuple(elements) => return tuple(types, elements, value),
         Kind::Record(fields) => return record(types, fields, value),
         Kind::Variant(cases) => return variant(types, cases, value),
-        Kind::Enum(cases) => value
-            .as_str()
-            .and_then(|name| cases.find(name))
-            .map(|(_, case)| Val::Enum(case.name.clone())),
+        Kind::Enum(cases) => {
+            value.as_str().and_then(|name| cases.find(name)).map(|(_, case)| Val::Enum(case.name.clone()))
+        }
         Kind::Flags(cases) => return flags(cases, value),
         Kind::Option(some) => return option(types, *some, value),
         Kind::Result { ok, err } => return result(types, *ok, *err, value),
@@ -220,15 +219,10 @@ fn variant(types: &Types, cases: &Cases, value: &Value) -> Decoded {
 }
 
 fn flags(cases: &Cases, value: &Value) -> Decoded {
-    let items = value
-        .as_array()
-        .ok_or_else(|| Fault::unexpected("an array of names", value))?;
+    let items = value.as_array().ok_or_else(|| Fault::unexpected("an array of names", value))?;
     let mut set = vec![false; cases.iter().len()];
     for (i, item) in items.iter().enumerate() {
-        let position = item
-            .as_str()
-            .and_then(|name| cases.find(name))
-            .map(|(position, _)| position);
+        let position = item.as_str().and_then(|name| cases.find(name)).map(|(position, _)| position);
         match position.and_then(|position| set.get_mut(position)) {
             Some(true) => {
                 let twice = item.as_str().map_or_else(String::new, quoted);
@@ -247,9 +241,7 @@ fn option(types: &Types, some: TypeId, value: &Value) -> Decoded {
         return Ok(Val::Option(None));
     }
     let inner = if types.nullable(some) {
-        let object = value
-            .as_object()
-            .ok_or_else(|| Fault::unexpected("null or an object with `some`", value))?;
+        let object = value.as_object().ok_or_else(|| Fault::unexpected("null or an object with `some`", value))?;
         let inner = required(types, some, "some", object)?;
         no_others(object, 1, || std::iter::once("some"))?;
         inner
