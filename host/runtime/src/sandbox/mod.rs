@@ -3,8 +3,9 @@
 mod http;
 mod limiter;
 mod log;
+mod turns;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use portcullis_policy::Limits;
 use wasmtime::{
@@ -19,7 +20,10 @@ pub(crate) use self::{
     limiter::{Exhausted, Limiter},
     log::{CallLog, LogFlood},
 };
-use crate::{bindings, capability, engine, sandbox::http::NoRequests};
+use crate::{
+    bindings, capability, engine,
+    sandbox::{http::NoRequests, turns::Turns},
+};
 
 /// Entries of the table of host resources that a guest may hold at one time: streams, pollables, descriptors.
 const MAX_RESOURCES: usize = 10_000;
@@ -43,6 +47,8 @@ pub(crate) struct Sandbox {
     table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) call: capability::call::Ctx,
+    /// When the guest's turn on its thread began.
+    turn: Instant,
 }
 
 impl Sandbox {
@@ -67,8 +73,10 @@ impl Sandbox {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let limiter = Limiter::new(limits.memory, Arc::clone(log));
-        let mut store = Store::new(engine, Self { wasi, http, requests: NoRequests, table, limiter, call });
+        let turn = Instant::now();
+        let mut store = Store::new(engine, Self { wasi, http, requests: NoRequests, table, limiter, call, turn });
         store.limiter(|sandbox| &mut sandbox.limiter);
+        store.call_hook_async(Turns);
         // Armed before instantiation: start functions and `realloc` run guest code too.
         store.set_fuel(limits.fuel.unwrap_or(u64::MAX))?;
         store.fuel_async_yield_interval(Some(engine::YIELD_EVERY))?;
