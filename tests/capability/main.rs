@@ -1,0 +1,21 @@
+//! The sandbox holds: hostile guests, bad files, bad configuration, each against its own typed end.
+//!
+//! In process, through the one path of a call, where the question is how a call ends; through the real binary where it
+//! is what an operator or a client sees. Each module is a subject; [`house`] holds the one `check` that all share.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "clippy allows them in tests, and takes the functions beside the tests of such a target for none"
+)]
+
+mod abi;
+mod binary;
+mod cancel;
+mod compute;
+mod config;
+mod house;
+mod inert;
+mod memory;
+mod neighbours;
+mod streams;
