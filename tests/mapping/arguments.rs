@@ -58,6 +58,11 @@ fn errors_say_where_and_what() {
         ("c", json!("ab"), "`$.c`: expected a string of one character, found \"ab\""),
         ("c", json!(""), "`$.c`: expected a string of one character, found \"\""),
         ("data", json!("AAE"), "`$.data`: expected a string of base64 (standard alphabet, padded), found \"AAE\""),
+        (
+            "data",
+            json!("A".repeat(1_398_108)),
+            "`$.data`: expected at most 1398104 characters of base64, found 1398108 characters",
+        ),
         ("pair", json!([1]), "`$.pair`: expected an array of exactly 2 elements, found an array of 1 elements"),
         ("pair", json!([1, 1]), "`$.pair[1]`: expected true or false, found 1"),
         ("unit", json!("kelvin"), "`$.unit`: expected one of \"celsius\", \"fahrenheit\", found \"kelvin\""),

@@ -17,15 +17,19 @@ fn check(declarations: &str, ty: &str, input: Value, output: Value) {
 
 /// For a type that is the same in both directions, not an object, and neither optional nor named.
 fn check_simple(ty: &str, schema: Value) {
-    let with = |name: &str| {
+    check_directions(ty, schema.clone(), schema);
+}
+
+fn check_directions(ty: &str, input: Value, output: Value) {
+    let with = |name: &str, schema: Value| {
         json!({
             "type": "object",
-            "properties": {name: schema.clone()},
+            "properties": {name: schema},
             "required": [name],
             "additionalProperties": false,
         })
     };
-    check("", ty, with("x"), with("result"));
+    check("", ty, with("x", input), with("result", output));
 }
 
 #[test]
@@ -54,7 +58,9 @@ fn primitives() {
 #[test]
 fn lists_and_tuples() {
     check_simple("list<string>", json!({"type": "array", "items": {"type": "string"}}));
-    check_simple("list<u8>", json!({"type": "string", "contentEncoding": "base64"}));
+    let bytes = json!({"type": "string", "contentEncoding": "base64"});
+    let bounded = json!({"type": "string", "contentEncoding": "base64", "maxLength": 1_398_104});
+    check_directions("list<u8>", bounded, bytes);
     check_simple(
         "tuple<bool, string>",
         json!({

@@ -16,10 +16,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
     ("catalogue", &["policy", "audit", "runtime"]),
     ("gateway", &["policy", "audit", "catalogue"]),
     ("authoring", &["policy", "runtime", "catalogue"]),
-    (
-        "cli",
-        &["policy", "audit", "runtime", "catalogue", "gateway", "authoring"],
-    ),
+    ("cli", &["policy", "audit", "runtime", "catalogue", "gateway", "authoring"]),
 ];
 
 /// Crates from outside that one room alone may know.
@@ -55,17 +52,10 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .exec()
         .expect("the workspace's metadata");
     let rooms = metadata.packages.into_iter().filter_map(|package| {
-        let folder = package
-            .manifest_path
-            .parent()?
-            .strip_prefix(root().canonicalize().ok()?.to_str()?)
-            .ok()?
-            .to_owned();
+        let folder =
+            package.manifest_path.parent()?.strip_prefix(root().canonicalize().ok()?.to_str()?).ok()?.to_owned();
         let room = folder.strip_prefix("host").ok()?.to_string();
-        let used = package
-            .dependencies
-            .iter()
-            .filter(|dependency| dependency.kind == DependencyKind::Normal);
+        let used = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
         Some((room, used.map(|dependency| dependency.name.clone()).collect()))
     });
     rooms.collect()
@@ -80,13 +70,10 @@ fn trespasses(dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> 
             continue;
         };
         for dependency in used {
-            let into = dependency
-                .strip_prefix("portcullis-")
-                .filter(|into| !allowed.contains(into));
+            let into = dependency.strip_prefix("portcullis-").filter(|into| !allowed.contains(into));
             trespasses.extend(into.map(|into| format!("`{room}` uses the room `{into}`")));
-            let secret = SECRETS
-                .iter()
-                .find(|(secret, owners)| secret == dependency && !owners.split(' ').any(|o| o == room));
+            let secret =
+                SECRETS.iter().find(|(secret, owners)| secret == dependency && !owners.split(' ').any(|o| o == room));
             trespasses.extend(
                 secret.map(|(secret, owners)| format!("`{room}` uses `{secret}`, which only `{owners}` knows")),
             );
@@ -108,16 +95,10 @@ fn the_walls_stand() {
 #[test]
 fn a_new_arrow_would_be_seen() {
     let mut dependencies = dependencies();
-    dependencies
-        .get_mut("policy")
-        .expect("a room")
-        .extend(["portcullis-audit".to_owned(), "wasmtime".to_owned()]);
+    dependencies.get_mut("policy").expect("a room").extend(["portcullis-audit".to_owned(), "wasmtime".to_owned()]);
     assert_eq!(
         trespasses(&dependencies),
-        [
-            "`policy` uses the room `audit`",
-            "`policy` uses `wasmtime`, which only `runtime` knows"
-        ]
+        ["`policy` uses the room `audit`", "`policy` uses `wasmtime`, which only `runtime` knows"]
     );
 }
 
@@ -148,10 +129,7 @@ fn files_say_what_they_hold_and_stay_small() {
     for (path, text) in sources {
         let path = path.display();
         let head = text.lines().find(|line| !line.starts_with("#!["));
-        assert!(
-            head.is_some_and(|line| line.starts_with("//!")),
-            "{path} does not open with `//!`"
-        );
+        assert!(head.is_some_and(|line| line.starts_with("//!")), "{path} does not open with `//!`");
         let lines = text.lines().count();
         assert!(lines <= MAX_LINES, "{path} has {lines} lines: split it by subject");
     }
@@ -173,16 +151,7 @@ fn unsafe_code_is_in_one_file() {
 
 #[test]
 fn the_top_level_holds_what_was_agreed() {
-    let agreed = [
-        "Cargo.lock",
-        "Cargo.toml",
-        "LICENSE",
-        "README.md",
-        "host",
-        "plugins",
-        "tests",
-        "wit",
-    ];
+    let agreed = ["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "host", "plugins", "tests", "wit"];
     let mut there: Vec<_> = fs::read_dir(root())
         .expect("the root")
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())

@@ -176,7 +176,9 @@ mod tests {
     #[tokio::test]
     async fn a_long_call_moves_and_a_dropped_one_stops() {
         let background = Background::start().expect("threads");
-        let name = || std::thread::current().name().unwrap_or_default().to_owned();
+        fn name() -> String {
+            std::thread::current().name().unwrap_or_default().to_owned()
+        }
         let pace = Arc::new(Pace::default());
         let long = || async {
             let here = name();

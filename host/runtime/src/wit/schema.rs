@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_policy::snake_case;
 use serde_json::{Map, Value, json};
 
+use super::MAX_BASE64;
 use super::naming::InterfaceId;
 use crate::component::{Case, Cases, Field, Function, Kind, TypeDef, TypeId, Types};
 
@@ -162,7 +163,13 @@ impl<'a> Schemas<'a> {
             Kind::F64 => float(json!({"type": "number"})),
             Kind::Char => object([("type", json!("string")), ("minLength", json!(1)), ("maxLength", json!(1))]),
             Kind::String => object([("type", json!("string"))]),
-            Kind::Bytes => object([("type", json!("string")), ("contentEncoding", json!("base64"))]),
+            Kind::Bytes => {
+                let mut schema = object([("type", json!("string")), ("contentEncoding", json!("base64"))]);
+                if self.direction == Direction::Input {
+                    schema.insert("maxLength".to_owned(), json!(MAX_BASE64));
+                }
+                schema
+            }
             Kind::List(element) => object([("type", json!("array")), ("items", self.schema(*element).into())]),
             Kind::Tuple(elements) => {
                 // The two bounds close the tuple: clients do not take `"items": false`.

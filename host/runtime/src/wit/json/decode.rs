@@ -7,6 +7,7 @@ use wasmtime::component::Val;
 
 use super::argument_error::{ArgumentError, Fault, quoted};
 use crate::component::{Case, Cases, Field, Function, Kind, TypeId, Types};
+use crate::wit::MAX_BASE64;
 
 /// Most names of cases listed where one of them was expected.
 const MAX_LISTED: usize = 16;
@@ -160,6 +161,10 @@ fn only_char(text: &str) -> Option<char> {
 fn bytes(value: &Value) -> Decoded {
     const EXPECTED: &str = "a string of base64 (standard alphabet, padded)";
     let text = value.as_str().ok_or_else(|| Fault::unexpected(EXPECTED, value))?;
+    if text.len() > MAX_BASE64 {
+        let found = format!("{} characters", text.len());
+        return Err(Fault::found(format!("at most {MAX_BASE64} characters of base64"), found));
+    }
     // Strict: `STANDARD` takes padding and no trailing bits, so that each value has one spelling.
     let bytes = STANDARD.decode(text).map_err(|_| Fault::unexpected(EXPECTED, value))?;
     Ok(Val::List(bytes.into_iter().map(Val::U8).collect()))
