@@ -82,8 +82,29 @@ impl House {
     /// With these guests beside a benign `echo`, and `slots` calls at a time; all code is made.
     pub(crate) async fn open(slots: u32, guests: Vec<Guest>) -> Self {
         let house = Self::with_worker(slots, WorkerLimits::default(), guests).await;
-        house.gateway.catalogue().settled().await;
+        house.settled().await;
         house
+    }
+
+    /// Waits until no code is being made any more and the register says what came of it. The ledger is told first,
+    /// whatever became of a plugin; a state that stays behind it for long is a fault of the register.
+    pub(crate) async fn settled(&self) {
+        let mut changes = self.gateway.catalogue().changes();
+        self.gateway.catalogue().settled().await;
+        let behind = || {
+            let lines = self.audit();
+            let told =
+                |name: &str| lines.iter().rfind(|line| line["event"] == "plugin.state" && line["plugin"] == name);
+            let snapshot = self.gateway.catalogue().snapshot();
+            snapshot
+                .plugins()
+                .iter()
+                .any(|plugin| told(plugin.name.as_str()).is_none_or(|line| line["state"] != plugin.state.as_str()))
+        };
+        while behind() {
+            let changed = tokio::time::timeout(Duration::from_secs(10), changes.changed()).await;
+            assert!(changed.is_ok(), "{:#?}", self.gateway.catalogue().snapshot().plugins());
+        }
     }
 
     /// The same with other limits for compiling; code may still be in the making.
@@ -112,7 +133,7 @@ impl House {
         let Self { dir, gateway, specs } = self;
         drop(gateway);
         let house = Self::furnish(dir, slots, WorkerLimits::default(), specs).await;
-        house.gateway.catalogue().settled().await;
+        house.settled().await;
         house
     }
 

@@ -1,0 +1,164 @@
+//! The real binary over stdio, and every hostile guest at it: nothing that a guest prints reaches the client, each call
+//! has its reply, and the memory comes back.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+};
+
+use portcullis_artifacts as guests;
+use serde_json::{Value, json};
+
+use crate::{binary::Folder, streams::STREAMS};
+
+/// Growth that THREATS.md allows over what is configured.
+#[cfg(target_os = "linux")]
+const MAX_GROWTH: u64 = 64 << 20;
+
+/// A host behind its pipes.
+struct Piped {
+    child: Child,
+    stdin: ChildStdin,
+    stdout: BufReader<ChildStdout>,
+    asked: u64,
+}
+
+impl Piped {
+    fn start(folder: &Folder) -> Self {
+        let mut command = folder.command(&["serve", "--stdio"]);
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("a host");
+        let stdin = child.stdin.take().expect("a pipe");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut host = Self { child, stdin, stdout, asked: 0 };
+        let client = json!({ "name": "test", "version": "1" });
+        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+        let id = host.send("initialize", params);
+        host.replies([id]);
+        let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
+        writeln!(host.stdin, "{ready}").expect("a write");
+        host
+    }
+
+    fn send(&mut self, method: &str, params: Value) -> u64 {
+        self.asked += 1;
+        let request = json!({ "jsonrpc": "2.0", "id": self.asked, "method": method, "params": params });
+        writeln!(self.stdin, "{request}").expect("a write");
+        self.asked
+    }
+
+    fn call(&mut self, tool: &str, arguments: &Value) -> u64 {
+        self.send("tools/call", json!({ "name": tool, "arguments": arguments }))
+    }
+
+    /// Reads until each of `ids` has its reply; every line on the way must be the host's own.
+    fn replies(&mut self, ids: impl IntoIterator<Item = u64>) -> BTreeMap<u64, Value> {
+        let mut open: Vec<u64> = ids.into_iter().collect();
+        let mut replies = BTreeMap::new();
+        while !open.is_empty() {
+            let mut line = String::new();
+            self.stdout.read_line(&mut line).expect("a line");
+            let message: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+            assert_eq!(message["jsonrpc"], "2.0", "{line}");
+            assert_ne!(message["id"], 99_999, "a guest is heard: {line}");
+            let Some(id) = message["id"].as_u64() else {
+                assert!(
+                    message["method"].as_str().is_some_and(|method| method.starts_with("notifications/")),
+                    "{line}"
+                );
+                assert_ne!(message["method"], "notifications/forged", "a guest is heard");
+                continue;
+            };
+            let at = open.iter().position(|open| *open == id).unwrap_or_else(|| panic!("nobody asked for {line}"));
+            open.swap_remove(at);
+            replies.insert(id, message);
+        }
+        replies
+    }
+
+    /// Resident memory in bytes.
+    #[cfg(target_os = "linux")]
+    fn resident(&self) -> u64 {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("a process");
+        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
+        pages * rustix::param::page_size() as u64
+    }
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Each hostile call, and what its reply says.
+fn hostile() -> Vec<(&'static str, Value, &'static str)> {
+    vec![
+        ("bad_spin", json!({}), "limit `deadline`"),
+        ("bad_sleep_hour", json!({}), "limit `deadline`"),
+        ("bad_recurse", json!({ "n": 1 }), "crashed"),
+        ("bad_grow_memory", json!({}), "limit `memory`"),
+        ("bad_big_output", json!({ "bytes": 50_000_000 }), "limit `output`"),
+        ("bad_flood_stdout", json!({}), "flooded its log"),
+        ("bad_empty_writes", json!({ "count": 100_000_000 }), "flooded its log"),
+        ("bad_leak_pollables", json!({ "count": 1_000_000 }), "too many host resources"),
+        ("bad_random", json!({ "len": 1_u64 << 63 }), "crashed"),
+        ("bad_abort", json!({}), "crashed"),
+        ("bad_exit", json!({ "code": 0 }), "exited with code 0"),
+        ("streams_huge_write", json!({}), "limit `memory`"),
+        ("streams_random_often", json!({}), "limit `deadline`"),
+        ("streams_large_writes", json!({}), "limit `deadline`"),
+    ]
+}
+
+#[test]
+fn every_line_is_the_hosts_and_the_memory_comes_back() {
+    let folder = Folder::new(&format!(
+        "[limits]\ndeadline = \"2s\"\nfuel = \"off\"\n[plugins.echo]\nsource = {:?}\n[plugins.bad]\nsource = {:?}\n[plugins.streams]\nsource = \"streams.wasm\"\n",
+        guests::ECHO,
+        guests::OUTCOMES
+    ));
+    folder.write("streams.wasm", wat::parse_str(STREAMS).expect("a component"));
+    // Code is made before, so that no call waits for it.
+    let (code, _) = folder.json(&["list", "--json"]);
+    assert_eq!(code, Some(0));
+    let mut host = Piped::start(&folder);
+    for i in 0..50 {
+        let id = host.call("echo_echo", &json!({ "text": i.to_string() }));
+        host.replies([id]);
+    }
+    #[cfg(target_os = "linux")]
+    let before = host.resident();
+
+    let forged = json!({ "jsonrpc": "2.0", "id": 99_999, "result": { "content": [] } });
+    let told = json!({ "jsonrpc": "2.0", "method": "notifications/forged" });
+    let text = format!("{forged}\n{told}\nContent-Length: 3\r\n\r\n{forged}\n");
+    let id = host.call("bad_print", &json!({ "stdout": text, "stderr": text }));
+    assert_eq!(host.replies([id])[&id]["result"]["isError"], false);
+
+    for _ in 0..2 {
+        // All of them at once, and a good one behind.
+        let calls: Vec<_> = hostile().iter().map(|(tool, arguments, _)| host.call(tool, arguments)).collect();
+        let good = host.call("echo_echo", &json!({ "text": "on" }));
+        let replies = host.replies(calls.iter().copied().chain([good]));
+        assert_eq!(replies[&good]["result"]["structuredContent"]["result"], "on");
+        for ((tool, _, text), id) in hostile().iter().zip(calls) {
+            let reply = &replies[&id];
+            assert_eq!(reply["result"]["isError"], true, "{tool}: {reply}");
+            let told = reply["result"]["content"][0]["text"].as_str().unwrap_or_default();
+            // At once, on few processors, some reach their deadline before the limit that they are made for.
+            let named = told.contains(text) || told.contains("limit `deadline`");
+            assert!(named && told.len() < 500, "{tool}: no {text:?} in {told:?}");
+        }
+    }
+    #[cfg(target_os = "linux")]
+    {
+        let after = host.resident();
+        let growth = after.saturating_sub(before);
+        assert!(growth <= MAX_GROWTH, "{growth} bytes are kept: {after} of {before}");
+    }
+}
