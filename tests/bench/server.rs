@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio as Pipe},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, bail};
@@ -160,6 +160,15 @@ impl Process {
                 return Ok(address);
             }
         }
+    }
+
+    /// Processor time that it has used.
+    pub(crate) fn computed(&self) -> anyhow::Result<Duration> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The fields after the name, which may hold anything; the times are the 14th and 15th of all.
+        let (_, fields) = stat.rsplit_once(')').context("a line of another shape")?;
+        let ticks: Vec<u64> = fields.split_whitespace().skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+        Ok(Duration::from_secs_f64(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64))
     }
 
     /// Bytes of memory that are its own and in use.

@@ -1,6 +1,8 @@
 //! A call beside 32 of another plugin that compute without end.
 
-use anyhow::Context;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
 use serde_json::json;
 
 use crate::{
@@ -33,7 +35,7 @@ fn row<C: Client>(
 ) -> anyhow::Result<()> {
     let (echo, spin) = (Request::echo(), Request::call("outcomes_spin", &json!({}), ""));
     let (mut alone, mut beside) = (Least::default(), Least::default());
-    let mut worst = std::time::Duration::ZERO;
+    let mut worst = Duration::ZERO;
     for _ in 0..bench.rounds.min(MAX_ROUNDS) {
         let mut client = open()?;
         Samples::take(WARM_UP, || client.once(&echo))?;
@@ -41,7 +43,10 @@ fn row<C: Client>(
         client.abandon(&spin, SPINNERS)?;
         // Until each of them had its first quantum, they are on the way to where they spin.
         Samples::take(WARM_UP, || client.once(&echo))?;
+        let (began, computed) = (Instant::now(), client.server().computed()?);
         let times = Samples::take(CALLS, || client.once(&echo)).context("beside calls that spin")?;
+        let computed = client.server().computed()? - computed;
+        ensure!(computed > began.elapsed() / 2, "the spinners do not spin: {computed:?} in {:?}", began.elapsed());
         beside.add(times.percentile(99));
         worst = worst.max(times.percentile(100));
     }
