@@ -122,6 +122,9 @@ impl CallError {
                 Some(_) => Self::OutOfMemory { what: "to hand the host too much at once".into() },
             };
         }
+        if text.contains("store handle limit exceeded") {
+            return Self::OutOfMemory { what: "too many handles at one time".into() };
+        }
         let trap = text.get(..text.floor_char_boundary(MAX_TRAP_TEXT)).unwrap_or_default().to_owned();
         Self::Trapped { trap, backtrace: backtrace.map(ToString::to_string) }
     }
