@@ -9,6 +9,9 @@ use tokio::sync::mpsc;
 
 use crate::house::{House, built, deadline, patient, wat};
 
+/// Keeps handles of its own.
+const HANDLES: &str = include_str!("wat/handles.wat");
+
 /// Calls the host's functions by hand.
 pub(crate) const STREAMS: &str = include_str!("wat/streams.wat");
 
@@ -40,11 +43,19 @@ async fn time_in_the_host_is_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_much_at_once_is_refused_before_it_is_held() {
-    let house =
-        House::open(2, vec![built("leak", guests::OUTCOMES, patient()), wat("streams", STREAMS, patient())]).await;
+    let house = House::open(
+        2,
+        vec![
+            built("leak", guests::OUTCOMES, patient()),
+            wat("handles", HANDLES, patient()),
+            wat("streams", STREAMS, patient()),
+        ],
+    )
+    .await;
     let memory = Outcome::OutOfMemory;
     for (tool, arguments, outcome, text) in [
         ("leak_leak_pollables", json!({ "count": 1_000_000 }), memory, "too many host resources at one time"),
+        ("handles_keep", json!({}), memory, "wanted too many handles at one time"),
         ("streams_streams_kept", json!({}), memory, "too many host resources at one time"),
         ("streams_pollables_kept", json!({}), memory, "too many host resources at one time"),
         ("streams_poll_many", json!({}), memory, "wanted to hand the host too much at once"),
