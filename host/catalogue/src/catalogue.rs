@@ -144,13 +144,14 @@ impl Catalogue {
                 }
                 Err(error) => {
                     tracing::warn!(plugin = %name, %digest, %error, "plugin broken");
-                    made.send_replace(Code::Failed);
                     if let Some(catalogue) = Weak::upgrade(&catalogue) {
                         catalogue.record(&name, Some(digest), PluginState::Broken, Some(&error.to_string()));
                         catalogue.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, error);
                         let plugins = catalogue.plugins.lock().await;
                         _ = catalogue.publish(&plugins);
                     }
+                    // Last: who waits for it finds the snapshot that says why.
+                    made.send_replace(Code::Failed);
                 }
             }
         });

@@ -10,7 +10,7 @@ use rmcp::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult,
         DiscoverResult, ErrorCode, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
         ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter, Tool,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter,
     },
     service::{NotificationContext, Peer, RequestContext, SubscriptionContext},
 };
@@ -119,7 +119,7 @@ impl Handler {
         let call = Incoming { principal: &self.principal, tool: &request.name, arguments, reports };
         let call = self.shared.gateway.call(call);
         match token.zip(receiver) {
-            Some((token, receiver)) => with_reports(call, receiver, &token, &context.peer).await,
+            Some((token, receiver)) => Box::pin(with_reports(call, receiver, &token, &context.peer)).await,
             None => call.await,
         }
     }
@@ -197,21 +197,20 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        let tool = request.name.clone();
-        // rmcp tells of a cancel and of a closed stream, and leaves the stopping to us: dropping the call does it.
-        let ended = tokio::select! {
-            biased;
-            ended = self.run(request, &context) => ended,
-            () = context.ct.cancelled() => return Err(reply::cancelled()),
-        };
-        let mut result: CallToolResult = reply::reply(&tool, ended)?;
-        result.meta = self.meta(&context);
-        Ok(result.into())
-    }
-
-    /// For rmcp's check of `x-mcp-header` parameters. It has no caller: every tool is everyone's until there are roles.
-    fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.shared.lists.current(self.shared.gateway.catalogue()).get(name).cloned()
+        // Boxed: rmcp moves the future that this is part of several times, and by value that was a fifth of a call.
+        Box::pin(async move {
+            let tool = request.name.clone();
+            // rmcp tells of a cancel and of a closed stream, and leaves the stopping to us: dropping the call does it.
+            let ended = tokio::select! {
+                biased;
+                ended = self.run(request, &context) => ended,
+                () = context.ct.cancelled() => return Err(reply::cancelled()),
+            };
+            let mut result: CallToolResult = reply::reply(&tool, ended)?;
+            result.meta = self.meta(&context);
+            Ok(result.into())
+        })
+        .await
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {

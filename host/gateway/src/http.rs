@@ -2,25 +2,28 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    http::StatusCode,
-    routing::get,
-    serve::{Listener, ListenerExt},
-};
+use axum::{Router, http::StatusCode, routing::get, serve::Listener};
 use portcullis_policy::Principal;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     handler::{ServerName, Shared},
     pipeline::{Gateway, MAX_MESSAGE},
     sessions::Sessions,
+    threads,
 };
 
 /// How long requests in flight may take to end once the host is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// Connections that wait for a thread to take them up.
+const MAX_HANDED: usize = 128;
+/// How long to wait after a connection could not be accepted.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// The listening socket, bound before anything is served through it.
 #[derive(Debug)]
@@ -86,61 +89,114 @@ impl HttpDoor {
         self.address
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`: connections are handed to the threads in turn, and stay where they are.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// When the listener or a thread fails.
     pub async fn serve(
         self,
         gateway: Arc<Gateway>,
-        name: &ServerName,
+        name: ServerName,
         shutdown: CancellationToken,
     ) -> Result<(), HttpError> {
-        let shared = Shared::new(Arc::clone(&gateway), name);
-        let handler = shared.handler(Principal::Loopback);
-        let port = self.address.port();
-        let config = StreamableHttpServerConfig::default()
-            .with_json_response(true)
-            .with_max_request_body_bytes(MAX_MESSAGE)
-            .with_cancellation_token(shutdown.child_token())
-            // A page in a browser has an Origin; only pages of this machine may have one here.
-            .with_allowed_origins([
-                "http://localhost:*".to_owned(),
-                "http://127.0.0.1:*".to_owned(),
-                "http://[::1]:*".to_owned(),
-            ])
-            .enforce_origin_validation();
-        let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(Sessions::new()), config);
-        let ready = Arc::clone(&gateway);
-        let router = Router::new()
-            .route_service("/mcp", mcp)
-            .route("/healthz", get(async || StatusCode::OK))
-            .route("/readyz", get(async move || readiness(&ready)));
-        tracing::debug!(port, "serving");
-        // Without it every streamed reply waits 40 ms for an acknowledgement that the client delays.
-        let listener = self.listener.tap_io(|stream| {
-            if let Err(error) = stream.set_nodelay(true) {
-                tracing::debug!(%error, "TCP_NODELAY could not be set");
-            }
-        });
-        serve(listener, router, shutdown).await
+        let router = router(gateway, &name, &shutdown);
+        let (senders, threads): (Vec<_>, Vec<_>) = (0..threads::count())
+            .map(|number| {
+                let (sender, streams) = mpsc::channel(MAX_HANDED);
+                let (door, router) = (Handed { streams, address: self.address }, router.clone());
+                let shutdown = shutdown.clone();
+                let name = format!("portcullis-{number}");
+                (sender, threads::on_own_thread(name, move || serve(door, router, shutdown)))
+            })
+            .unzip();
+        let all = futures::future::try_join_all(threads);
+        tokio::select! {
+            ended = all => ended.map(drop).map_err(HttpError::Serve),
+            () = accept(self.listener, &senders) => Ok(()),
+        }
     }
 }
 
-async fn serve<L>(listener: L, router: Router, shutdown: CancellationToken) -> Result<(), HttpError>
-where
-    L: Listener,
-    L::Addr: std::fmt::Debug,
-{
+/// Takes connections in and hands them out. Never ends.
+async fn accept(listener: TcpListener, threads: &[mpsc::Sender<std::net::TcpStream>]) {
+    let mut turns = threads.iter().cycle();
+    loop {
+        let accepted = async {
+            let (stream, _) = listener.accept().await?;
+            // Without it every streamed reply waits 40 ms for an acknowledgement that the client delays.
+            stream.set_nodelay(true)?;
+            stream.into_std()
+        };
+        match accepted.await {
+            Ok(stream) => {
+                if let Some(thread) = turns.next() {
+                    // A thread that is gone has told why.
+                    _ = thread.send(stream).await;
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                // Out of descriptors, most likely: others have to end first.
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+/// A thread's share of the connections.
+struct Handed {
+    streams: mpsc::Receiver<std::net::TcpStream>,
+    address: SocketAddr,
+}
+
+impl Listener for Handed {
+    type Io = TcpStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
+        loop {
+            let Some(stream) = self.streams.recv().await else { return std::future::pending().await };
+            let peer = stream.peer_addr();
+            // A connection that is gone already is no loss.
+            if let (Ok(stream), Ok(peer)) = (TcpStream::from_std(stream), peer) {
+                return (stream, peer);
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.address)
+    }
+}
+
+fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken) -> Router {
+    let handler = Shared::new(Arc::clone(&gateway), name).handler(Principal::Loopback);
+    let config = StreamableHttpServerConfig::default()
+        .with_json_response(true)
+        .with_max_request_body_bytes(MAX_MESSAGE)
+        .with_cancellation_token(shutdown.child_token())
+        // A page in a browser has an Origin; only pages of this machine may have one here.
+        .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"].map(str::to_owned))
+        .enforce_origin_validation();
+    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(Sessions::new()), config);
+    Router::new()
+        .route_service("/mcp", mcp)
+        .route("/healthz", get(async || StatusCode::OK))
+        .route("/readyz", get(async move || readiness(&gateway)))
+}
+
+/// One thread's server.
+async fn serve(door: Handed, router: Router, shutdown: CancellationToken) {
     let told = shutdown.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { told.cancelled().await });
+    let server = axum::serve(door, router).with_graceful_shutdown(async move { told.cancelled().await });
     let forced = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        ended = server.into_future() => ended.map_err(HttpError::Serve),
-        () = forced => Ok(()),
+        // It never fails; it ends at the shutdown.
+        _ = server.into_future() => (),
+        () = forced => (),
     }
 }
 

@@ -12,6 +12,7 @@ mod reply;
 mod sessions;
 mod stdio;
 mod subscribers;
+mod threads;
 mod tools;
 
 pub use handler::ServerName;

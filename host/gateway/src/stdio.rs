@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     handler::{ServerName, Shared},
     pipeline::{Gateway, MAX_MESSAGE},
+    threads,
 };
 
 /// The client could not be served.
@@ -31,10 +32,16 @@ pub enum StdioError {
 /// When the client does not speak MCP.
 pub async fn serve_stdio(
     gateway: Arc<Gateway>,
-    name: &ServerName,
+    name: ServerName,
     shutdown: CancellationToken,
 ) -> Result<(), StdioError> {
-    let handler = Shared::new(gateway, name).handler(Principal::LocalOperator);
+    threads::on_own_thread("portcullis-door".into(), move || serve(gateway, name, shutdown))
+        .await
+        .map_err(|error| StdioError::Service(error.to_string()))?
+}
+
+async fn serve(gateway: Arc<Gateway>, name: ServerName, shutdown: CancellationToken) -> Result<(), StdioError> {
+    let handler = Shared::new(gateway, &name).handler(Principal::LocalOperator);
     let (read, write) = stdio_pipes();
     let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MAX_MESSAGE);
     let service = match serve_server_with_ct(handler, transport, shutdown.clone()).await {

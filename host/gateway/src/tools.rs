@@ -2,7 +2,6 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,18 +15,12 @@ use rmcp::model::{Tool, ToolAnnotations};
 pub(crate) struct ToolList {
     generation: u64,
     pub(crate) tools: Vec<Tool>,
-    by_name: HashMap<Cow<'static, str>, usize>,
 }
 
 impl ToolList {
     fn new(snapshot: &Snapshot) -> Self {
         let tools: Vec<_> = snapshot.tools().iter().map(|tool| wire(tool.definition())).collect();
-        let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.name.clone(), at)).collect();
-        Self { generation: snapshot.generation(), tools, by_name }
-    }
-
-    pub(crate) fn get(&self, name: &str) -> Option<&Tool> {
-        self.by_name.get(name).and_then(|at| self.tools.get(*at))
+        Self { generation: snapshot.generation(), tools }
     }
 }
 

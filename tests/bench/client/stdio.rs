@@ -52,12 +52,17 @@ impl Stdio {
         Ok((session, took))
     }
 
+    /// Reads the next reply; what the server only tells, such as that its list changed, is passed over.
     fn receive(&mut self, request: &Request) -> anyhow::Result<()> {
-        self.line.clear();
-        if self.stdout.read_until(b'\n', &mut self.line)? == 0 {
-            bail!("the server closed its standard output");
+        loop {
+            self.line.clear();
+            if self.stdout.read_until(b'\n', &mut self.line)? == 0 {
+                bail!("the server closed its standard output");
+            }
+            if !self.line.starts_with(b"{\"jsonrpc\":\"2.0\",\"method\"") {
+                return request.check(&self.line);
+            }
         }
-        request.check(&self.line)
     }
 
     /// Writes `count` requests in one go.

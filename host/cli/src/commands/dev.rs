@@ -103,7 +103,7 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
     // In a task of its own, since a rebuild blocks this one.
     let gateway = Arc::clone(&host.gateway);
     let told = shutdown.clone();
-    let served = tokio::spawn(async move { door.serve(gateway, &ServerName("portcullis".into()), told).await });
+    let served = tokio::spawn(async move { door.serve(gateway, ServerName("portcullis".into()), told).await });
     let rebuilding = async {
         loop {
             for index in watch.changed().await {

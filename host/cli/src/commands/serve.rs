@@ -39,10 +39,10 @@ pub(crate) async fn run(
     }
     let gateway = Arc::clone(&host.gateway);
     match door {
-        None => serve_stdio(gateway, &name, shutdown).await.map_err(|error| fault(&error, None))?,
+        None => serve_stdio(gateway, name, shutdown).await.map_err(|error| fault(&error, None))?,
         Some(door) => {
             tracing::info!("serving at http://{}/mcp, to this machine alone, without authentication", door.address());
-            door.serve(gateway, &name, shutdown).await?;
+            door.serve(gateway, name, shutdown).await?;
         }
     }
     host.close();

@@ -59,6 +59,8 @@ impl Worker {
             .arg(job.as_str())
             .args([limits.cpu.as_secs().max(1).to_string(), limits.memory.to_string()])
             .env_clear()
+            // This program's allocator would begin with a gibibyte of address space, which is all that a child has.
+            .env("MIMALLOC_ARENA_RESERVE", "16MiB")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
