@@ -1,6 +1,14 @@
 //! What rmcp asks of a server, in both eras: lists, calls, subscriptions. Each connection or request has a cheap clone.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::ready,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use portcullis_catalogue::Progress;
 use portcullis_policy::Principal;
@@ -15,7 +23,7 @@ use rmcp::{
     service::{NotificationContext, Peer, RequestContext, SubscriptionContext},
 };
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 
 use crate::{
     pipeline::{Ended, Gateway, Incoming},
@@ -53,11 +61,14 @@ pub(crate) struct Shared {
     meta: MetaObject,
     lists: ToolLists,
     subscribers: Subscribers,
+    /// Threads that take calls over from a door of one thread while it has several at a time.
+    others: Option<Handle>,
+    in_flight: AtomicUsize,
 }
 
 impl Shared {
     /// What doors of one host share; also tells listeners of changes from now on.
-    pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName, others: Option<Handle>) -> Arc<Self> {
         let implementation = Implementation::new(name.0.clone(), env!("CARGO_PKG_VERSION"));
         let capabilities = ServerCapabilities::builder()
             .enable_tools()
@@ -73,7 +84,8 @@ impl Shared {
             meta.0.insert("io.modelcontextprotocol/serverInfo".into(), implementation);
         }
         let (lists, subscribers) = (ToolLists::default(), Subscribers::default());
-        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers });
+        let in_flight = AtomicUsize::new(0);
+        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers, others, in_flight });
         shared.watch();
         shared
     }
@@ -95,9 +107,55 @@ impl Shared {
         });
     }
 
+    /// Runs the call here where it is the only one, so that it is handed to nobody.
+    async fn call(
+        &self,
+        principal: Principal,
+        request: CallToolRequestParams,
+        reports: Option<mpsc::Sender<Progress>>,
+    ) -> Ended {
+        let CallToolRequestParams { name, arguments, .. } = request;
+        let arguments = arguments.unwrap_or_default();
+        let counted = InFlight::enter(&self.in_flight);
+        let Some(others) = self.others.as_ref().filter(|_| counted.others > 0) else {
+            return self.gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports }).await;
+        };
+        let gateway = Arc::clone(&self.gateway);
+        // A set of one: dropped with this future, it stops the call.
+        let mut tasks = JoinSet::new();
+        let call =
+            async move { gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports }).await };
+        tasks.spawn_on(call, others);
+        match tasks.join_next().await {
+            Some(Ok(ended)) => ended,
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The host is going down.
+            Some(Err(_)) | None => Ended::NotRecorded,
+        }
+    }
+
     /// The view of a client that `principal` vouches for.
     pub(crate) fn handler(self: &Arc<Self>, principal: Principal) -> Handler {
         Handler { shared: Arc::clone(self), principal }
+    }
+}
+
+/// A call in flight, counted.
+struct InFlight<'a> {
+    count: &'a AtomicUsize,
+    /// How many there were before.
+    others: usize,
+}
+
+impl<'a> InFlight<'a> {
+    fn enter(count: &'a AtomicUsize) -> Self {
+        Self { count, others: count.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -108,6 +166,23 @@ impl Handler {
         newer.then(|| self.shared.meta.clone())
     }
 
+    async fn answer(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let tool = request.name.clone();
+        // rmcp tells of a cancel and of a closed stream, and leaves the stopping to us: dropping the call does it.
+        let ended = tokio::select! {
+            biased;
+            ended = self.run(request, &context) => ended,
+            () = context.ct.cancelled() => return Err(reply::cancelled()),
+        };
+        let mut result: CallToolResult = reply::reply(&tool, ended)?;
+        result.meta = self.meta(&context);
+        Ok(result.into())
+    }
+
     /// Runs the call and passes reports of progress on while it runs.
     async fn run(&self, request: CallToolRequestParams, context: &RequestContext<RoleServer>) -> Ended {
         let token = context.meta.get_progress_token();
@@ -115,9 +190,7 @@ impl Handler {
             Some(_) => Some(mpsc::channel(MAX_REPORTS)).unzip(),
             None => (None, None),
         };
-        let arguments = request.arguments.unwrap_or_default();
-        let call = Incoming { principal: &self.principal, tool: &request.name, arguments, reports };
-        let call = self.shared.gateway.call(call);
+        let call = self.shared.call(self.principal.clone(), request, reports);
         match token.zip(receiver) {
             Some((token, receiver)) => Box::pin(with_reports(call, receiver, &token, &context.peer)).await,
             None => call.await,
@@ -168,7 +241,10 @@ impl ServerHandler for Handler {
         self.shared.info.clone()
     }
 
-    async fn discover(&self, context: RequestContext<RoleServer>) -> Result<DiscoverResult, ErrorData> {
+    fn discover(
+        &self,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<DiscoverResult, ErrorData>> + Send + '_ {
         let versions = self.supported_protocol_versions().into_owned();
         let mut result = DiscoverResult::from_server_info(versions, self.get_info());
         result.ttl_ms = FRESH_MS;
@@ -176,41 +252,30 @@ impl ServerHandler for Handler {
         if result.meta.is_none() {
             result.meta = self.meta(&context);
         }
-        Ok(result)
+        ready(Ok(result))
     }
 
-    async fn list_tools(
+    fn list_tools(
         &self,
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
-    ) -> Result<ListToolsResult, ErrorData> {
+    ) -> impl Future<Output = Result<ListToolsResult, ErrorData>> + Send + '_ {
         let list = self.shared.lists.current(self.shared.gateway.catalogue());
         let mut result = ListToolsResult::with_all_items(list.tools.clone())
             .with_ttl_ms(FRESH_MS)
             .with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
-        Ok(result)
+        ready(Ok(result))
     }
 
-    async fn call_tool(
+    // Boxed, as is all that waits here: rmcp moves the future that these are part of several times for each request, and
+    // by value that was a fifth of a call.
+    fn call_tool(
         &self,
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
-    ) -> Result<CallToolResponse, ErrorData> {
-        // Boxed: rmcp moves the future that this is part of several times, and by value that was a fifth of a call.
-        Box::pin(async move {
-            let tool = request.name.clone();
-            // rmcp tells of a cancel and of a closed stream, and leaves the stopping to us: dropping the call does it.
-            let ended = tokio::select! {
-                biased;
-                ended = self.run(request, &context) => ended,
-                () = context.ct.cancelled() => return Err(reply::cancelled()),
-            };
-            let mut result: CallToolResult = reply::reply(&tool, ended)?;
-            result.meta = self.meta(&context);
-            Ok(result.into())
-        })
-        .await
+    ) -> impl Future<Output = Result<CallToolResponse, ErrorData>> + Send + '_ {
+        Box::pin(self.answer(request, context))
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
@@ -232,35 +297,35 @@ impl ServerHandler for Handler {
 
     // There are no prompts and resources yet. Clients of the newer era ask for the lists all the same, and cache them.
 
-    async fn list_prompts(
+    fn list_prompts(
         &self,
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
-    ) -> Result<ListPromptsResult, ErrorData> {
+    ) -> impl Future<Output = Result<ListPromptsResult, ErrorData>> + Send + '_ {
         let mut result = ListPromptsResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
-        Ok(result)
+        ready(Ok(result))
     }
 
-    async fn list_resources(
+    fn list_resources(
         &self,
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
-    ) -> Result<ListResourcesResult, ErrorData> {
+    ) -> impl Future<Output = Result<ListResourcesResult, ErrorData>> + Send + '_ {
         let mut result = ListResourcesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
-        Ok(result)
+        ready(Ok(result))
     }
 
-    async fn list_resource_templates(
+    fn list_resource_templates(
         &self,
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
-    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+    ) -> impl Future<Output = Result<ListResourceTemplatesResult, ErrorData>> + Send + '_ {
         let mut result =
             ListResourceTemplatesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
         result.meta = self.meta(&context);
-        Ok(result)
+        ready(Ok(result))
     }
 
     async fn read_resource(
@@ -277,8 +342,10 @@ impl ServerHandler for Handler {
         Some(accepted)
     }
 
-    async fn listen(&self, subscription: SubscriptionContext) -> Result<(), ErrorData> {
-        self.shared.subscribers.listen(subscription).await;
-        Ok(())
+    fn listen(&self, subscription: SubscriptionContext) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
+        Box::pin(async move {
+            self.shared.subscribers.listen(subscription).await;
+            Ok(())
+        })
     }
 }

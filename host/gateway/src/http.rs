@@ -170,7 +170,7 @@ impl Listener for Handed {
 }
 
 fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken) -> Router {
-    let handler = Shared::new(Arc::clone(&gateway), name).handler(Principal::Loopback);
+    let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Principal::Loopback);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)

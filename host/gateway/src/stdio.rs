@@ -7,6 +7,7 @@ use rmcp::{
     service::serve_server_with_ct,
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -35,13 +36,19 @@ pub async fn serve_stdio(
     name: ServerName,
     shutdown: CancellationToken,
 ) -> Result<(), StdioError> {
-    threads::on_own_thread("portcullis-door".into(), move || serve(gateway, name, shutdown))
+    let others = Handle::current();
+    threads::on_own_thread("portcullis-door".into(), move || serve(gateway, name, others, shutdown))
         .await
         .map_err(|error| StdioError::Service(error.to_string()))?
 }
 
-async fn serve(gateway: Arc<Gateway>, name: ServerName, shutdown: CancellationToken) -> Result<(), StdioError> {
-    let handler = Shared::new(gateway, &name).handler(Principal::LocalOperator);
+async fn serve(
+    gateway: Arc<Gateway>,
+    name: ServerName,
+    others: Handle,
+    shutdown: CancellationToken,
+) -> Result<(), StdioError> {
+    let handler = Shared::new(gateway, &name, Some(others)).handler(Principal::LocalOperator);
     let (read, write) = stdio_pipes();
     let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MAX_MESSAGE);
     let service = match serve_server_with_ct(handler, transport, shutdown.clone()).await {
