@@ -11,6 +11,7 @@ use std::{
 };
 
 use hmac::{Hmac, KeyInit, Mac};
+use portcullis_policy::hex;
 use serde::Serialize;
 use sha2::Sha256;
 
@@ -103,12 +104,7 @@ impl Ledger {
     pub(crate) fn mac(&self, bytes: &[u8]) -> String {
         let mut mac = self.mac.clone();
         mac.update(bytes);
-        let tag = mac.finalize().into_bytes();
-        let mut text = String::with_capacity(64);
-        for byte in tag {
-            text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
-        }
-        text
+        hex(&mac.finalize().into_bytes())
     }
 
     pub(crate) fn now(&self) -> SystemTime {

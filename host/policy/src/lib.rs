@@ -12,7 +12,7 @@ mod principal;
 mod tool;
 
 pub use decide::{Denied, Permit, decide};
-pub use digest::{Digest, DigestError};
+pub use digest::{Digest, DigestError, hex};
 pub use limits::{Limits, LimitsError, LimitsOverride, MAX_CONCURRENCY, MAX_DEADLINE, MAX_MEMORY, MAX_OUTPUT};
 pub use names::{MAX_PLUGIN_NAME, MAX_TOOL_NAME, NameError, PluginName, ToolName, snake_case};
 pub use principal::Principal;
