@@ -144,9 +144,7 @@ impl Guest for Outcomes {
 
     fn read_stdin() -> Result<String, String> {
         let mut text = String::new();
-        io::stdin()
-            .read_to_string(&mut text)
-            .map_err(|error| error.to_string())?;
+        io::stdin().read_to_string(&mut text).map_err(|error| error.to_string())?;
         Ok(text)
     }
 
@@ -165,13 +163,7 @@ impl Guest for Outcomes {
     fn list_root() -> Result<Vec<String>, String> {
         std::fs::read_dir("/")
             .map_err(|error| error.to_string())?
-            .map(|entry| {
-                Ok(entry
-                    .map_err(|error| error.to_string())?
-                    .file_name()
-                    .to_string_lossy()
-                    .into_owned())
-            })
+            .map(|entry| Ok(entry.map_err(|error| error.to_string())?.file_name().to_string_lossy().into_owned()))
             .collect()
     }
 
@@ -180,9 +172,7 @@ impl Guest for Outcomes {
     }
 
     fn resolve(host: String) -> Result<Vec<String>, String> {
-        let found = (host.as_str(), 80)
-            .to_socket_addrs()
-            .map_err(|error| error.to_string())?;
+        let found = (host.as_str(), 80).to_socket_addrs().map_err(|error| error.to_string())?;
         Ok(found.map(|address| address.ip().to_string()).collect())
     }
 

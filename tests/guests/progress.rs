@@ -38,11 +38,7 @@ impl Guest for Jobs {
     fn work(steps: u32, ms_per_step: u32) -> u32 {
         for step in 1..=steps {
             std::thread::sleep(Duration::from_millis(ms_per_step.into()));
-            call::report_progress(
-                step.into(),
-                Some(steps.into()),
-                Some(&format!("step {step} of {steps}")),
-            );
+            call::report_progress(step.into(), Some(steps.into()), Some(&format!("step {step} of {steps}")));
         }
         steps
     }

@@ -40,9 +40,7 @@ impl Guest for Web {
         let response = outgoing_handler::handle(request, None).map_err(|error| format!("refused: {error:?}"))?;
         response.subscribe().block();
         let answer = response.get().ok_or("not ready")?.map_err(|()| "taken twice")?;
-        answer
-            .map(|answer| answer.status())
-            .map_err(|error| format!("failed: {error:?}"))
+        answer.map(|answer| answer.status()).map_err(|error| format!("failed: {error:?}"))
     }
 }
 
