@@ -96,6 +96,7 @@ pub(crate) struct Served {
 
 impl Served {
     /// Starts `command`, which tells its address on standard error after `mark`.
+    #[expect(clippy::zombie_processes, reason = "where it panics, the test process ends, and the host with its pipes")]
     pub(crate) fn start(mut command: Command, mark: &str) -> Self {
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().expect("a host");
         let stderr = BufReader::new(child.stderr.take().expect("a pipe"));

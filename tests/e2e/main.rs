@@ -1,5 +1,13 @@
 //! The real binary, as people and real clients use it.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests end that way, and so do the functions beside them"
+)]
+
 mod clients;
 mod commands;
 mod conformance;

@@ -1,5 +1,13 @@
 //! What must stay true of the house itself: its walls, its sizes, its file heads.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests end that way, and so do the functions beside them"
+)]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,

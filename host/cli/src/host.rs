@@ -60,7 +60,7 @@ impl Host {
 /// All that is wrong with a configuration, with the mend of the first.
 pub(crate) fn start_fault(errors: &[StartError]) -> anyhow::Error {
     let message: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    Fault::new(message.join("\n  and: "), errors.first().map(StartError::hint))
+    Fault::error(message.join("\n  and: "), errors.first().map(StartError::hint))
 }
 
 pub(crate) fn state_fault(error: &StateError) -> anyhow::Error {

@@ -20,7 +20,7 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> anyhow::Error {
+    pub(crate) fn error(message: impl Into<String>, hint: Option<String>) -> anyhow::Error {
         anyhow::Error::new(Self { message: message.into(), hint })
     }
 }
@@ -41,7 +41,7 @@ pub(crate) fn fault(error: &dyn std::error::Error, hint: Option<String>) -> anyh
         _ = write!(message, "\n  cause: {error}");
         cause = error.source();
     }
-    Fault::new(message, hint)
+    Fault::error(message, hint)
 }
 
 /// Prints why a command failed, and says which exit code that is.

@@ -47,7 +47,7 @@ pub(crate) async fn run(
     let shutdown = shutdown()?;
     let ended = tokio::select! {
         ended = host.gateway.call(call) => ended,
-        () = shutdown.cancelled() => return Err(Fault::new("The call was cancelled", None)),
+        () = shutdown.cancelled() => return Err(Fault::error("The call was cancelled", None)),
     };
     printer.abort();
     host.close();
@@ -73,10 +73,11 @@ pub(crate) async fn run(
             Err(error) => ("error", json!({ "outcome": error.outcome(), "message": error.to_string() })),
         };
         let lines: Vec<_> = printed.iter().map(|line| json!({ "error": line.error, "text": line.text })).collect();
-        let mut end = json!({ "used": used });
-        end[name] = value;
+        let mut end = Map::new();
+        end.insert("used".into(), json!(used));
+        end.insert(name.into(), value);
         if log {
-            end["log"] = Value::Array(lines);
+            end.insert("log".into(), Value::Array(lines));
         }
         render::json(&end)?;
     }
@@ -95,10 +96,10 @@ pub(crate) async fn run(
             Ok(ExitCode::SUCCESS)
         }
         Ok(Reply::ToolError(error)) => {
-            Err(Fault::new(format!("The tool answered with an error, after {cost}:\n  {}", error.text), None))
+            Err(Fault::error(format!("The tool answered with an error, after {cost}:\n  {}", error.text), None))
         }
         Err(error @ CallError::BadArguments(_)) => {
-            Err(Fault::new(error.to_string(), Some("`portcullis inspect NAME` shows what the tool takes".into())))
+            Err(Fault::error(error.to_string(), Some("`portcullis inspect NAME` shows what the tool takes".into())))
         }
         Err(error) => Err(anyhow::anyhow!("{error}, after {cost}")),
     }
@@ -114,7 +115,7 @@ fn read(arguments: &str) -> anyhow::Result<Map<String, Value>> {
     };
     serde_json::from_str(&text).map_err(|error| {
         let hint = r#"quote it for the shell: '{"name": "Ada"}'"#.to_owned();
-        Fault::new(format!("The arguments are no JSON object: {error}"), Some(hint))
+        Fault::error(format!("The arguments are no JSON object: {error}"), Some(hint))
     })
 }
 
@@ -131,5 +132,5 @@ fn unknown(tool: &str, host: &Host) -> anyhow::Error {
         Some(best) => format!("the nearest is `{best}`; `portcullis list --json` has all"),
         None => "no plugin is served; `portcullis list` says why".into(),
     };
-    Fault::new(format!("There is no tool `{tool}`"), Some(hint))
+    Fault::error(format!("There is no tool `{tool}`"), Some(hint))
 }

@@ -29,7 +29,7 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
         return Err(start_fault(&wrong));
     }
     if !broken.is_empty() {
-        return Err(render::Fault::new(broken.join("\n  and: "), Some("portcullis list".into())));
+        return Err(render::Fault::error(broken.join("\n  and: "), Some("portcullis list".into())));
     }
     let tools = snapshot.tools().len();
     render::data(&format!("{} is in order: {} plugins, {tools} tools\n", path.display(), snapshot.plugins().len()))?;

@@ -22,7 +22,7 @@ pub(crate) async fn run(config: &Path, what: &str, as_json: bool) -> anyhow::Res
         .await
         .map_err(|(state, _)| {
             let reason = state.reason().unwrap_or("nothing is known of it");
-            Fault::new(format!("`{}` cannot be inspected\n  cause: {reason}", source.display()), None)
+            Fault::error(format!("`{}` cannot be inspected\n  cause: {reason}", source.display()), None)
         })?;
     host.close();
     if as_json {
@@ -46,7 +46,7 @@ fn find(path: &Path, what: &str) -> anyhow::Result<(Host, PathBuf, String, Optio
     }
     if !file.exists() {
         let hint = "name a component's file, or a plugin of the configuration with `--config FILE`".to_owned();
-        return Err(Fault::new(format!("There is no plugin and no file `{what}`"), Some(hint)));
+        return Err(Fault::error(format!("There is no plugin and no file `{what}`"), Some(hint)));
     }
     let host = Host::open(Path::new(".portcullis/dev"), 1, "inspect")?;
     Ok((host, file, prefix_of(what), None))

@@ -34,7 +34,7 @@ pub(crate) async fn run(
         if let Some(broken) = snapshot.plugins().iter().find(|plugin| plugin.state.reason().is_some()) {
             let reason = broken.state.reason().unwrap_or_default();
             let message = format!("Plugin `{}` cannot be served: {reason}", broken.name);
-            return Err(Fault::new(message, Some("portcullis list".into())));
+            return Err(Fault::error(message, Some("portcullis list".into())));
         }
     }
     let gateway = Arc::clone(&host.gateway);

@@ -35,17 +35,17 @@ impl Config {
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = (error.kind() == std::io::ErrorKind::NotFound)
                 .then(|| "name another file with `--config FILE`, or try `portcullis dev DIR` without one".to_owned());
-            Fault::new(format!("Could not read the configuration `{shown}`\n  cause: {error}"), hint)
+            Fault::error(format!("Could not read the configuration `{shown}`\n  cause: {error}"), hint)
         })?;
         let file: file::File = toml::from_str(&text).map_err(|error| {
             let message = error.message().to_owned();
             let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
-            Fault::new(format!("The configuration `{shown}` is not valid\n  {place}{message}"), nearest(&message))
+            Fault::error(format!("The configuration `{shown}` is not valid\n  {place}{message}"), nearest(&message))
         })?;
         // A bare file name has an empty parent, which is the current folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         resolve::resolve(file, folder).map_err(|wrong| {
-            Fault::new(format!("The configuration `{shown}` is not valid\n  {}", wrong.message), Some(wrong.hint))
+            Fault::error(format!("The configuration `{shown}` is not valid\n  {}", wrong.message), Some(wrong.hint))
         })
     }
 
