@@ -52,15 +52,15 @@ fn faults_of_the_text_name_the_line() {
         ("[plugins.echo]", &["missing field `source`"]),
         ("[plugins.echo]\nsource = 1", &["line 2", "invalid type"]),
         ("[plugins.\"e cho\"]\nsource = \"echo.wasm\"", &["e cho"]),
-        ("[plugins.echo]\nsource = \"echo.wasm\"\n[plugins.echo]\n", &["line 3", "duplicate key"]),
-        ("[plugins.echo]\nsource = \"a\"\nsource = \"b\"\n", &["line 3", "duplicate key"]),
+        ("[plugins.echo]\nsource = \"echo.wasm\"\n[plugins.echo]\n", &["line 3", "duplicate key", "hint: keep one"]),
+        ("[plugins.echo]\nsource = \"a\"\nsource = \"b\"\n", &["line 3", "duplicate key", "hint: keep one"]),
         ("[plugins.echo]\nsource = \"echo.wasm\"\ngrants = {}", &["unknown field `grants`"]),
         (
             "[plugins.echo.tool.echo]\nconfirm = true\n[plugins.echo]\nsource = \"echo.wasm\"",
             &["unknown field `confirm`"],
         ),
     ] {
-        let expected: Vec<_> = expected.iter().copied().chain([FILE]).collect();
+        let expected: Vec<_> = expected.iter().copied().chain([FILE, "\nhint: "]).collect();
         check(config, &expected);
     }
 }

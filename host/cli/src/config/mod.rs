@@ -40,7 +40,7 @@ impl Config {
         let file: file::File = toml::from_str(&text).map_err(|error| {
             let message = error.message().to_owned();
             let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
-            Fault::error(format!("The configuration `{shown}` is not valid\n  {place}{message}"), nearest(&message))
+            Fault::error(format!("The configuration `{shown}` is not valid\n  {place}{message}"), Some(mend(&message)))
         })?;
         // A bare file name has an empty parent, which is the current folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -61,6 +61,14 @@ fn place(text: &str, offset: usize) -> String {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
     format!("line {line}, column {column}: ")
+}
+
+/// What to write instead, as far as the parser's words tell.
+fn mend(message: &str) -> String {
+    if message.contains("duplicate key") {
+        return "keep one of the two".into();
+    }
+    nearest(message).unwrap_or_else(|| "`portcullis check --schema` prints what may stand there".into())
 }
 
 /// For "unknown field `x`, expected one of `a`, `b`": which one was most likely meant.
