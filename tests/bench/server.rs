@@ -1,6 +1,7 @@
 //! The servers that are measured: the floor's, which are this program again, and Portcullis, the real binary.
 
 use std::{
+    cell::Cell,
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::client::{Http, Stdio};
@@ -34,6 +36,7 @@ pub(crate) enum Side<'a> {
 /// A configuration with a state directory of its own, gone when dropped.
 pub(crate) struct House {
     dir: TempDir,
+    approved: Cell<bool>,
 }
 
 impl House {
@@ -45,7 +48,7 @@ impl House {
             config += &format!("[plugins.{name}]\nsource = {source:?}\n{more}\n");
         }
         fs::write(dir.path().join("portcullis.toml"), config)?;
-        Ok(Self { dir })
+        Ok(Self { dir, approved: Cell::new(false) })
     }
 
     /// The trivial guest alone.
@@ -81,11 +84,13 @@ impl Bench {
 
     /// The same without a session yet.
     pub(crate) fn start_stdio(&self, side: Side<'_>) -> anyhow::Result<Process> {
+        self.approve(side)?;
         Process::start(self.command(side, "floor-stdio", &["serve", "--stdio"]).stdin(Pipe::piped()))
     }
 
     /// Starts a server on a free port.
     pub(crate) fn http(&self, side: Side<'_>) -> anyhow::Result<Http> {
+        self.approve(side)?;
         let mut process =
             Process::start(self.command(side, "floor-http", &["serve", "--http", "127.0.0.1:0"]).stdin(Pipe::null()))?;
         let address = process.address()?;
@@ -97,6 +102,23 @@ impl Bench {
         let done = Command::new(&self.portcullis).current_dir(house.path()).args(arguments).output()?;
         if !done.status.success() {
             bail!("portcullis {}: {}", arguments.join(" "), String::from_utf8_lossy(&done.stderr));
+        }
+        Ok(())
+    }
+
+    /// Approves what is configured, once.
+    fn approve(&self, side: Side<'_>) -> anyhow::Result<()> {
+        let Side::Ours(house) = side else { return Ok(()) };
+        if house.approved.replace(true) {
+            return Ok(());
+        }
+        let listed = Command::new(&self.portcullis).current_dir(house.path()).args(["list", "--json"]).output()?;
+        let plugins: Vec<Value> =
+            serde_json::from_slice(&listed.stdout).context("`portcullis list` printed no JSON")?;
+        for plugin in &plugins {
+            let (name, digest) = (plugin["name"].as_str(), plugin["digest"].as_str());
+            let (name, digest) = name.zip(digest).with_context(|| format!("a plugin cannot be approved: {plugin}"))?;
+            self.run(house, &["approve", name, "--sha256", digest])?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::{
 
 use portcullis_artifacts as guests;
 use portcullis_audit::{Ledger, Outcome};
-use portcullis_catalogue::{CallError, Catalogue, PluginSpec, Progress, Reply, ToolSpec};
+use portcullis_catalogue::{Admission, CallError, Catalogue, PluginSpec, Progress, Purpose, Reply, ToolSpec};
 use portcullis_gateway::{Ended, Gateway, Incoming};
 use portcullis_policy::{Limits, PluginName, Principal};
 use portcullis_runtime::{
@@ -121,7 +121,7 @@ impl House {
         let worker = WorkerCommand { program: PORTCULLIS.into(), arguments: vec!["worker".into()], limits };
         let options = RuntimeOptions { max_concurrent_calls: slots, worker };
         let runtime = Runtime::new(options, &state).expect("a workshop");
-        let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger));
+        let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
         let gateway = Gateway::new(Arc::clone(&catalogue), ledger, "test".into());
         catalogue.apply(specs.clone()).await.expect("a configuration in order");
         Self { dir, gateway, specs }
@@ -158,7 +158,7 @@ impl House {
     ) -> Ended {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
         let principal = &Principal::LocalOperator;
-        self.gateway.call(Incoming { principal, tool, arguments, reports }).await
+        self.gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now() }).await
     }
 
     /// Runs a call that must answer, and returns its result.
@@ -247,7 +247,7 @@ fn spec(dir: &Path, guest: Guest) -> PluginSpec {
     let Guest { name, component, limits, deadlines } = guest;
     let own = deadlines.iter().map(|(function, deadline)| {
         let limits = Limits { deadline: *deadline, ..limits.clone() };
-        (String::from(*function), ToolSpec { limits, description: None })
+        (String::from(*function), ToolSpec { limits, description: None, annotations: Default::default() })
     });
     let settings = own.collect();
     let file = |bytes: Vec<u8>| {
@@ -262,7 +262,9 @@ fn spec(dir: &Path, guest: Guest) -> PluginSpec {
     };
     PluginSpec {
         name: PluginName::new(name).expect("a name"),
+        written_source: String::new(),
         source,
+        grants: Arc::default(),
         prefix: format!("{name}_"),
         tools: None,
         enabled: true,

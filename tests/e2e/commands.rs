@@ -89,7 +89,7 @@ fn the_cache_and_the_key_survive_and_are_private() {
     let folder = usual();
     let list = folder.json(&["list", "--json"]);
     let states: Vec<_> = list.as_array().expect("plugins").iter().map(|plugin| plugin["state"].clone()).collect();
-    assert_eq!(states, ["loaded", "loaded", "loaded"]);
+    assert_eq!(states, ["approved", "approved", "approved"]);
     let state = folder.path().join(".portcullis");
     let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
@@ -149,7 +149,7 @@ fn doctor_and_check_agree_with_list() {
     // The others are served all the same.
     let host = folder.serve();
     let ready = crate::raw::answer(crate::raw::open(&host.address, "GET", "/readyz", &[], b""));
-    assert_eq!((ready.status, ready.body.as_str()), (503, "not served: broken\n"));
+    assert_eq!((ready.status, ready.body.as_str()), (503, "not in order: broken\n"));
     assert_eq!(crate::raw::call(&host.address, "echo_echo", json!({ "text": "on" }))["result"]["isError"], false);
     check(&folder, &["serve", "--strict"], 1, &["Plugin `broken`", "hint: portcullis list"]);
 }
@@ -158,7 +158,21 @@ fn doctor_and_check_agree_with_list() {
 fn help_names_every_command() {
     let output = std::process::Command::new(PORTCULLIS).arg("--help").output().expect("help");
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
-    for command in ["serve", "dev", "build", "inspect", "list", "call", "check", "doctor", "completions"] {
+    for command in [
+        "serve",
+        "dev",
+        "build",
+        "inspect",
+        "approve",
+        "diff",
+        "disable",
+        "remove",
+        "list",
+        "call",
+        "check",
+        "doctor",
+        "completions",
+    ] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}:\n{help}");
     }
     assert!(!help.contains("worker"));

@@ -34,8 +34,28 @@ pub(crate) fn plugins(plugins: &[(&str, &str)]) -> String {
 }
 
 impl Folder {
-    /// A folder with this configuration; the server takes a free port.
+    /// A folder with this configuration, in which everything that can be is approved; the server takes a free port.
     pub(crate) fn new(config: &str) -> Self {
+        let folder = Self::unapproved(config);
+        folder.approve_all();
+        folder
+    }
+
+    /// Approves what waits for its first approval.
+    pub(crate) fn approve_all(&self) {
+        // It fails where something is broken, and prints the list all the same.
+        let listed = self.run(&["list", "--json"]);
+        let plugins: Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
+        for plugin in plugins.as_array().into_iter().flatten().filter(|plugin| plugin["state"] == "quarantined") {
+            let (name, digest) = (plugin["name"].as_str().expect("a name"), plugin["digest"].as_str());
+            let approved = self.run(&["approve", name, "--sha256", digest.expect("a digest")]);
+            // What cannot be approved stays as it is.
+            drop(approved);
+        }
+    }
+
+    /// A folder with this configuration, in which nobody has approved anything; the server takes a free port.
+    pub(crate) fn unapproved(config: &str) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let config = format!("{config}\n[server]\nhttp = \"127.0.0.1:0\"\n");
         fs::write(dir.path().join("portcullis.toml"), config).expect("a configuration");

@@ -34,6 +34,82 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         reason: Option<&'a str>,
     },
+    /// An operator approved a plugin as it lay there.
+    #[serde(rename = "plugin.approved")]
+    Approved {
+        /// Which.
+        plugin: &'a PluginName,
+        /// The bytes.
+        digest: Digest,
+        /// The bytes that were approved before.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        before: Option<Digest>,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// An approval, removal, disablement or acceptance of a lock was refused.
+    #[serde(rename = "approval.refused")]
+    Refused {
+        /// Which plugin; none where it was about the whole lock.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plugin: Option<&'a PluginName>,
+        /// Why.
+        reason: &'a str,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// What lies at a plugin's source, or in the store, is not what was approved.
+    #[serde(rename = "pin.mismatch")]
+    PinMismatch {
+        /// Which.
+        plugin: &'a PluginName,
+        /// What was approved.
+        expected: Digest,
+        /// What is there, where anything is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        found: Option<Digest>,
+    },
+    /// An operator took an approval back.
+    #[serde(rename = "plugin.removed")]
+    ApprovalRemoved {
+        /// Which.
+        plugin: &'a PluginName,
+        /// What had been approved.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// An operator switched a plugin off.
+    #[serde(rename = "plugin.disabled")]
+    Disabled {
+        /// Which.
+        plugin: &'a PluginName,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// An operator accepted a lock as it lay there.
+    #[serde(rename = "lock.accepted")]
+    LockAccepted {
+        /// SHA-256 of its bytes.
+        digest: Digest,
+        /// How many plugins came new, changed and went.
+        added: usize,
+        /// See `added`.
+        changed: usize,
+        /// See `added`.
+        removed: usize,
+        /// Whether nothing had counted as accepted, since the record or its key was lost.
+        started_over: bool,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// The lock is not the one that this host has accepted.
+    #[serde(rename = "lock.refused")]
+    LockRefused {
+        /// What is wrong with it.
+        reason: &'a str,
+    },
     /// A call was asked for and is about to be decided on.
     #[serde(rename = "call.intent")]
     CallIntent {
@@ -106,8 +182,16 @@ pub enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PluginState {
-    /// Its tools are served.
+    /// Its code is ready, and its tools are served.
     Loaded,
+    /// Nobody has approved it, or the lock is not the accepted one. Nothing of it is served.
+    Quarantined,
+    /// It is not what was approved. What was approved is served meanwhile.
+    PendingReview,
+    /// It is switched off.
+    Disabled,
+    /// Its file is not there.
+    Missing,
     /// It cannot be served, for the reason given.
     Broken,
     /// It is no longer served.

@@ -1,32 +1,38 @@
 //! A snapshot while it is put together: which tools there are, and what stands against them.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc};
 
-use portcullis_policy::{Digest, PluginName, ToolName, ToolRules};
+use portcullis_policy::{PluginName, ToolName, ToolRules, snake_case};
 use portcullis_runtime::LoadError;
-use tokio::sync::watch;
+use portcullis_trust::{Collision, Folding, Owned, collisions};
 
-use crate::{Inspection, PluginSpec, PluginStatus, State, Tool, prepare::complete, snapshot::Code};
+use crate::{
+    PluginSpec, PluginStatus, State, Tool,
+    prepare::{Examined, Unfit},
+    served::Served,
+};
 
 /// A plugin of the configuration, and how far it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) spec: PluginSpec,
-    pub(crate) prepared: Result<Prepared, (State, Option<Digest>, Option<u64>)>,
-}
-
-/// A plugin that was decoded; its code is there or on its way.
-#[derive(Clone, Debug)]
-pub(crate) struct Prepared {
-    pub(crate) inspection: Inspection,
-    pub(crate) code: watch::Receiver<Code>,
+    /// What lies at its source; none of a disabled plugin, which nobody reads.
+    pub(crate) examined: Option<Result<Arc<Examined>, Unfit>>,
+    /// What runs.
+    pub(crate) served: Option<Served>,
+    pub(crate) state: State,
+    /// The command that mends the lock, where that is what keeps it from running.
+    pub(crate) hint: Option<String>,
 }
 
 impl Entry {
-    pub(crate) fn digest(&self) -> Option<Digest> {
-        match &self.prepared {
-            Ok(prepared) => Some(prepared.inspection.component.digest()),
-            Err((_, digest, _)) => *digest,
+    /// The names of its tools: those that are served, or, of a plugin that waits for its first approval, those that would
+    /// be. What only lies at the source of an approved plugin takes no name from anybody.
+    pub(crate) fn names(&self) -> Vec<&ToolName> {
+        match (&self.served, &self.examined) {
+            (Some(served), _) => served.tools.iter().map(|tool| &tool.definition.name).collect(),
+            (None, Some(Ok(examined))) if examined.refused.is_none() => examined.candidate.tools.keys().collect(),
+            (None, _) => Vec::new(),
         }
     }
 }
@@ -42,23 +48,18 @@ pub enum StartError {
         /// The file.
         source_path: PathBuf,
     },
-    /// Two plugins have a tool of the same name.
-    #[error("the plugins `{first}` and `{second}` both have a tool `{tool}`")]
-    Collision {
-        /// The tool's name.
-        tool: ToolName,
-        /// The plugin that comes first.
-        first: PluginName,
-        /// The other.
-        second: PluginName,
-    },
+    /// Two plugins have tools whose names are taken for each other.
+    #[error(transparent)]
+    Collision(#[from] NameCollision),
     /// A setting is for a function that is not there.
-    #[error("the plugin `{plugin}` has no function `{function}`, which `[plugins.{plugin}.tool.{function}]` is about")]
+    #[error("the plugin `{plugin}` has no function `{function}`, which `{setting}` is about")]
     UnknownFunction {
         /// The plugin.
         plugin: PluginName,
         /// The function.
         function: String,
+        /// Where the configuration names it.
+        setting: String,
     },
 }
 
@@ -69,9 +70,46 @@ impl StartError {
             Self::Missing { plugin, .. } => {
                 format!("build it with `portcullis build`, or correct `source` in `[plugins.{plugin}]`")
             }
-            Self::Collision { second, .. } => format!("in `[plugins.{second}]`: prefix = \"{second}_\""),
+            Self::Collision(collision) => collision.hint(),
             Self::UnknownFunction { plugin, .. } => format!("`portcullis inspect {plugin}` lists its functions"),
         }
+    }
+}
+
+/// Tools of two plugins whose names a model or a person would take for each other.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.told())]
+pub struct NameCollision(pub(crate) Collision);
+
+impl NameCollision {
+    fn told(&self) -> String {
+        let Collision { folding, one, other } = &self.0;
+        let (first, second) = (&one.plugin, &other.plugin);
+        let how = match folding {
+            Folding::Equal => return format!("the plugins `{first}` and `{second}` both have a tool `{}`", one.tool),
+            Folding::Case => "differ by case alone",
+            Folding::Compatibility => "are the same in Unicode's form NFKC",
+            Folding::Confusable => "look the same",
+            Folding::Near => "differ by two characters at most",
+        };
+        format!("the tools `{}` of `{first}` and `{}` of `{second}` {how}", one.tool, other.tool)
+    }
+
+    /// The line that mends it.
+    pub fn hint(&self) -> String {
+        let plugin = &self.0.other.plugin;
+        // The plugin's own name may be what collides.
+        let prefix = if self.0.other.tool.as_str().starts_with(&format!("{}_", snake_case(plugin.as_str()))) {
+            format!("{}_2_", snake_case(plugin.as_str()))
+        } else {
+            format!("{}_", snake_case(plugin.as_str()))
+        };
+        format!("in `[plugins.{plugin}]`: prefix = \"{prefix}\"")
+    }
+
+    /// The two plugins.
+    pub(crate) fn plugins(&self) -> [&PluginName; 2] {
+        [&self.0.one.plugin, &self.0.other.plugin]
     }
 }
 
@@ -81,69 +119,114 @@ pub(crate) struct Draft {
     pub(crate) tools: Vec<Tool>,
     pub(crate) statuses: Vec<PluginStatus>,
     pub(crate) errors: Vec<StartError>,
-    owners: HashMap<ToolName, PluginName>,
 }
 
 impl Draft {
-    /// Adds a plugin; `failure` is why its code did not come to be.
-    pub(crate) fn add(&mut self, entry: &Entry, failure: Option<&LoadError>) {
-        let spec = &entry.spec;
+    /// Puts together what is served of `entries`, which are in the order of their names; `failure` is why a plugin's
+    /// code did not come to be.
+    pub(crate) fn of(entries: &[&Entry], failure: impl Fn(&Served) -> Option<LoadError>) -> Self {
+        let mut draft = Self::default();
+        let names: Vec<_> = entries.iter().map(|entry| (&entry.spec.name, entry.names())).collect();
+        let all = collisions(names.iter().flat_map(|(plugin, tools)| tools.iter().map(move |tool| (*plugin, *tool))));
+        let (refused, near): (Vec<_>, Vec<_>) = all.into_iter().partition(Collision::refused);
+        let runs = |owned: &Owned| entries.iter().any(|e| e.spec.name == owned.plugin && e.served.is_some());
+        // Of two that run and are taken for each other neither is served: nobody could say which one was meant.
+        let running = refused.iter().filter(|collision| runs(&collision.one) && runs(&collision.other));
+        let unserved: Vec<_> = running.flat_map(|collision| [&collision.one, &collision.other]).collect();
+        for entry in entries {
+            let failure = entry.served.as_ref().and_then(&failure);
+            draft.add(entry, failure.as_ref(), &unserved);
+        }
+        for collision in near.into_iter().filter(|collision| collision.one.plugin != collision.other.plugin) {
+            let collision = NameCollision(collision);
+            for plugin in collision.plugins() {
+                let status = draft.statuses.iter_mut().find(|status| status.name == *plugin);
+                status.into_iter().for_each(|status| status.warnings.push(collision.to_string()));
+            }
+        }
+        draft.errors.extend(refused.into_iter().map(|collision| NameCollision(collision).into()));
+        draft
+    }
+
+    fn add(&mut self, entry: &Entry, failure: Option<&LoadError>, unserved: &[&Owned]) {
+        let Entry { spec, examined, served, state, hint } = entry;
+        let component = match examined {
+            Some(Ok(examined)) => Some(&examined.inspection.component),
+            Some(Err(unfit)) => unfit.component.as_ref(),
+            None => None,
+        };
         let mut status = PluginStatus {
             name: spec.name.clone(),
             source: spec.source.clone(),
-            state: State::Loaded,
-            digest: entry.digest(),
-            size: None,
+            state: state.clone(),
+            digest: component.map(|component| component.digest()),
+            served: None,
+            size: component.map(|component| component.size()),
             tools: Vec::new(),
             left_out: Vec::new(),
             warnings: Vec::new(),
+            next: hint.clone(),
         };
-        match (&entry.prepared, failure) {
-            (Err((state, _, size)), _) => {
-                if matches!(state, State::Missing { .. }) {
-                    let (plugin, source_path) = (spec.name.clone(), spec.source.clone());
-                    self.errors.push(StartError::Missing { plugin, source_path });
-                }
-                (status.state, status.size) = (state.clone(), *size);
-            }
-            (Ok(_), Some(failure)) => status.state = State::Broken { reason: failure.to_string() },
-            (Ok(prepared), None) => self.add_tools(spec, prepared, &mut status),
+        match examined {
+            Some(Ok(examined)) => self.examined(spec, examined, &mut status),
+            Some(Err(unfit)) => self.unfit(spec, unfit, served.is_some()),
+            None => {}
         }
+        match (served, failure) {
+            (Some(_), Some(failure)) => status.state = State::Broken { reason: failure.to_string() },
+            (Some(served), None) => self.serve(spec, served, &mut status, unserved),
+            (None, _) => {}
+        }
+        status.next = status.state.next(&spec.name, status.next.take());
         self.statuses.push(status);
     }
 
-    fn add_tools(&mut self, spec: &PluginSpec, prepared: &Prepared, status: &mut PluginStatus) {
-        let Inspection { component, description, definitions } = &prepared.inspection;
-        status.size = Some(component.size());
+    fn examined(&mut self, spec: &PluginSpec, examined: &Examined, status: &mut PluginStatus) {
+        let description = &examined.inspection.description;
         status.warnings.clone_from(&description.warnings);
-        status.left_out = definitions.left_out.iter().map(|f| (f.function.clone(), f.reason.clone())).collect();
-        for function in spec.settings.keys() {
-            if !description.functions.iter().any(|f| f.name == *function) {
-                let (plugin, function) = (spec.name.clone(), function.clone());
-                self.errors.push(StartError::UnknownFunction { plugin, function });
-            }
+        let left_out = &examined.inspection.definitions.left_out;
+        status.left_out = left_out.iter().map(|f| (f.function.clone(), f.reason.clone())).collect();
+        for function in spec.settings.keys().filter(|key| !description.functions.iter().any(|f| f.name == **key)) {
+            let (plugin, function) = (spec.name.clone(), function.clone());
+            let setting = format!("[plugins.{plugin}.tool.{function}]");
+            self.errors.push(StartError::UnknownFunction { plugin, function, setting });
         }
-        for tool in &definitions.tools {
-            let Some(function) = description.functions.get(tool.function) else {
-                continue;
-            };
-            let definition = complete(spec, function, tool.definition.clone());
-            let name = &definition.name;
-            if let Some(first) = self.owners.get(name) {
-                let (tool, first, second) = (name.clone(), first.clone(), spec.name.clone());
-                self.errors.push(StartError::Collision { tool, first, second });
+    }
+
+    fn unfit(&mut self, spec: &PluginSpec, unfit: &Unfit, is_served: bool) {
+        let plugin = spec.name.clone();
+        match (&unfit.state, &unfit.unknown) {
+            // What was approved goes on from the store.
+            (State::Missing { .. }, _) if !is_served => {
+                self.errors.push(StartError::Missing { plugin, source_path: spec.source.clone() });
+            }
+            (_, Some(function)) => {
+                let setting = format!("[plugins.{plugin}] tools");
+                self.errors.push(StartError::UnknownFunction { plugin, function: function.clone(), setting });
+            }
+            _ => {}
+        }
+    }
+
+    fn serve(&mut self, spec: &PluginSpec, served: &Served, status: &mut PluginStatus, unserved: &[&Owned]) {
+        let approval = &served.approval;
+        status.served = Some(approval.sha256);
+        for tool in &served.tools {
+            let name = &tool.definition.name;
+            if unserved.iter().any(|owned| owned.plugin == spec.name && owned.tool == *name) {
                 continue;
             }
-            self.owners.insert(name.clone(), spec.name.clone());
             status.tools.push(name.clone());
-            let limits = spec.settings.get(&function.name).map_or(&spec.limits, |own| &own.limits).clone();
-            let rules = ToolRules { plugin: spec.name.clone(), tool: name.clone(), limits };
+            let approved = approval.tool_limits.get(&tool.name).unwrap_or(&approval.limits);
+            let limits = spec.limits_of(&tool.name).min(approved);
+            let grants = served.grants.clone();
+            let rules = ToolRules { plugin: spec.name.clone(), tool: name.clone(), limits, grants };
             self.tools.push(Tool {
-                definition: Arc::new(definition),
+                definition: Arc::clone(&tool.definition),
                 rules: Arc::new(rules),
                 function: tool.function,
-                digest: component.digest(),
-                code: prepared.code.clone(),
+                digest: approval.sha256,
+                code: served.code.clone(),
             });
         }
     }

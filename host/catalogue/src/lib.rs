@@ -1,20 +1,26 @@
-//! The register: which plugins are there, and which generation of each runs.
+//! The register: which plugins are there, how each stands, and which generation of it runs.
 //!
-//! Doors read a [`Snapshot`], made once for each change and shared: nothing on the path of a call builds a list. A
-//! plugin that is broken stands in the snapshot with its reason, and hides no other. This room knows neither MCP nor
-//! HTTP.
+//! Doors read a [`Snapshot`], made once for each change and shared: nothing on the path of a call builds a list. What is
+//! served is what was approved; what lies at a plugin's source is only looked at. A plugin that is broken stands in the
+//! snapshot with its reason, and hides no other. This room knows neither MCP nor HTTP.
 
 #![forbid(unsafe_code)]
 
+mod admission;
+mod admit;
+mod approvals;
 mod catalogue;
 mod draft;
 mod prepare;
+mod served;
 mod snapshot;
 mod spec;
 
-pub use catalogue::Catalogue;
-pub use draft::StartError;
+pub use admission::Admission;
+pub use approvals::{ApprovalError, Operator, Review};
+pub use catalogue::{Catalogue, Purpose};
+pub use draft::{NameCollision, StartError};
 pub use portcullis_runtime::{CallEnd, CallError, LogLine, Progress, Reply};
-pub use prepare::{Inspection, inspect};
-pub use snapshot::{PluginStatus, Snapshot, State, Tool, ToolCall};
+pub use prepare::{Examined, Inspection, Unfit, inspect};
+pub use snapshot::{PluginStatus, Snapshot, State, Tool, ToolCall, Trouble};
 pub use spec::{PluginSpec, ToolSpec};

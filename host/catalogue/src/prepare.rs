@@ -1,13 +1,19 @@
 //! From a file to definitions: read once, hash, decode in the confined child, name the tools. Nothing is compiled.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    sync::Arc,
+};
 
-use portcullis_policy::{Annotations, ToolDefinition};
+use portcullis_policy::{Annotations, Digest, ToolDefinition, ToolName};
 use portcullis_runtime::{
     Component, Runtime,
     component::{Description, Function},
     wit::{self, Definitions},
 };
+use portcullis_trust::{Candidate, Definition, Finding, Severity, ToolNames, definition_digest, examine};
 
 use crate::{PluginSpec, State};
 
@@ -22,46 +28,129 @@ pub struct Inspection {
     pub definitions: Definitions,
 }
 
+/// A plugin as it is configured and lies there: what could be approved.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// What was read.
+    pub inspection: Inspection,
+    /// What `approve` would approve.
+    pub candidate: Arc<Candidate>,
+    /// Why a rule refuses one of its definitions. Then it can be looked at, and neither approved nor served.
+    pub refused: Option<String>,
+    /// The digest of each definition.
+    pub(crate) digests: BTreeMap<ToolName, Digest>,
+}
+
+/// A component that cannot be a plugin as it lies there.
+#[derive(Clone, Debug)]
+pub struct Unfit {
+    /// Missing, or broken with the reason.
+    pub state: State,
+    /// What could be read.
+    pub component: Option<Component>,
+    /// The function that was chosen and is not there, where that is the reason.
+    pub unknown: Option<String>,
+}
+
+impl Unfit {
+    fn broken(reason: String, component: &Component) -> Self {
+        Self { state: State::Broken { reason }, component: Some(component.clone()), unknown: None }
+    }
+}
+
 /// Reads and decodes the component at `source`; its tools' names begin with `prefix`.
 ///
 /// # Errors
-/// The state of a plugin that is no better: missing, or broken with the reason. What could be read comes with it.
+/// When it is missing or cannot be decoded, or has no function that was chosen. What could be read comes with it.
 pub async fn inspect(
     runtime: &Runtime,
     source: &Path,
     prefix: &str,
     tools: Option<&[String]>,
-) -> Result<Inspection, (State, Option<Component>)> {
+) -> Result<Inspection, Unfit> {
     let component = tokio::task::block_in_place(|| Component::read(source)).map_err(|error| {
         let reason = error.to_string();
         let missing = error.kind() == io::ErrorKind::NotFound;
-        (if missing { State::Missing { reason } } else { State::Broken { reason } }, None)
+        let state = if missing { State::Missing { reason } } else { State::Broken { reason } };
+        Unfit { state, component: None, unknown: None }
     })?;
-    let broken = |reason: String, component: &Component| (State::Broken { reason }, Some(component.clone()));
     let description = match runtime.describe(&component).await {
         Ok(description) => Arc::new(description),
-        Err(error) => return Err(broken(error.to_string(), &component)),
+        Err(error) => return Err(Unfit::broken(error.to_string(), &component)),
     };
     match wit::definitions(&description, prefix, tools) {
         Ok(definitions) => Ok(Inspection { component, description, definitions }),
-        Err(error) => Err(broken(error.to_string(), &component)),
+        Err(error) => {
+            let broken = Unfit::broken(error.to_string(), &component);
+            Err(Unfit { unknown: Some(error.choice), ..broken })
+        }
     }
 }
 
+impl Examined {
+    /// Reads the plugin's component and makes of it what could be approved.
+    ///
+    /// # Errors
+    /// As [`inspect`].
+    pub async fn read(runtime: &Runtime, spec: &PluginSpec) -> Result<Self, Unfit> {
+        let mut inspection = inspect(runtime, &spec.source, &spec.prefix, spec.tools.as_deref()).await?;
+        let (mut tools, mut digests, mut refused) = (BTreeMap::new(), BTreeMap::new(), None);
+        for tool in &mut inspection.definitions.tools {
+            let Some(function) = inspection.description.functions.get(tool.function) else { continue };
+            complete(spec, function, &mut tool.definition);
+            let name = tool.definition.name.clone();
+            let json = serde_json::to_value(&tool.definition).unwrap_or_default();
+            let findings = examine(&spec.name, &name, &json, &ToolNames::default());
+            let against = findings.into_iter().find(|finding| finding.severity == Severity::Reject);
+            let against = against.map(|Finding { rule, place, detail, .. }| format!("{place}: {detail} ({rule})"));
+            match (against, definition_digest(&json)) {
+                (None, Ok(digest)) => _ = digests.insert(name.clone(), digest),
+                (Some(why), _) => refused = refused.or(Some(format!("the definition of `{name}` is refused: {why}"))),
+                (None, Err(why)) => {
+                    refused = refused.or(Some(format!("the definition of `{name}` is refused: {why}")));
+                }
+            }
+            tools.insert(name, Definition { function: function.full_name(), json });
+        }
+        let Inspection { component, description, .. } = &inspection;
+        let candidate = Candidate {
+            plugin: spec.name.clone(),
+            source: spec.written_source.clone(),
+            sha256: component.digest(),
+            size: component.size(),
+            mapping: description.mapping,
+            tools,
+            imports: description.imports.iter().map(|import| import.name.clone()).collect::<BTreeSet<_>>(),
+            grants: spec.grants.as_ref().clone(),
+            limits: spec.limits.clone(),
+            tool_limits: limits_that_differ(spec),
+        };
+        Ok(Self { inspection, candidate: Arc::new(candidate), refused, digests })
+    }
+
+    /// What the rules say, tool by tool, what is refused first; `names` are the tools of all plugins.
+    pub fn findings(&self, names: &ToolNames) -> Vec<(ToolName, Finding)> {
+        let candidate = &self.candidate;
+        let of_tool = |(name, definition): (&ToolName, &Definition)| {
+            let findings = examine(&candidate.plugin, name, &definition.json, names);
+            findings.into_iter().map(|finding| (name.clone(), finding)).collect::<Vec<_>>()
+        };
+        candidate.tools.iter().flat_map(of_tool).collect()
+    }
+}
+
+fn limits_that_differ(spec: &PluginSpec) -> BTreeMap<String, portcullis_policy::Limits> {
+    let differing = spec.settings.iter().filter(|(_, own)| own.limits != spec.limits);
+    differing.map(|(function, own)| (function.clone(), own.limits.clone())).collect()
+}
+
 /// Adds what the operator's settings and the grants say to what the component says.
-///
-/// Without any grant a sandbox reaches nothing, so that every tool is read-only in a closed world.
-pub(crate) fn complete(spec: &PluginSpec, function: &Function, mut definition: ToolDefinition) -> ToolDefinition {
+fn complete(spec: &PluginSpec, function: &Function, definition: &mut ToolDefinition) {
+    let own = spec.settings.get(&function.name);
     if definition.description.is_none() {
-        let configured = spec.settings.get(&function.name).and_then(|settings| settings.description.clone());
+        let configured = own.and_then(|own| own.description.clone());
         // Many clients ask for a description of each tool; the name in WIT is all that is known.
         definition.description = configured.or_else(|| Some(format!("`{}`", function.full_name())));
     }
-    definition.annotations = Some(Annotations {
-        read_only_hint: Some(true),
-        destructive_hint: Some(false),
-        idempotent_hint: None,
-        open_world_hint: Some(false),
-    });
-    definition
+    definition.annotations = Some(own.map_or_else(|| Annotations::of(&spec.grants), |own| own.annotations));
 }

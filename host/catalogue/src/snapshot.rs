@@ -20,6 +20,16 @@ pub struct Snapshot {
     tools: Vec<Tool>,
     by_name: HashMap<ToolName, usize>,
     plugins: Vec<PluginStatus>,
+    trouble: Option<Trouble>,
+}
+
+/// What is wrong with the lock, and the command that mends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// What.
+    pub what: String,
+    /// The command.
+    pub hint: Option<String>,
 }
 
 /// A tool that is served.
@@ -50,34 +60,52 @@ pub struct PluginStatus {
     /// What it is.
     #[serde(flatten)]
     pub state: State,
-    /// SHA-256 of its bytes, where they could be read.
+    /// SHA-256 of the bytes at its source, where they could be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Digest>,
-    /// Length of its bytes.
+    /// SHA-256 of the bytes that run, where any do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served: Option<Digest>,
+    /// Length of the bytes at its source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Its tools.
+    /// Its tools that are served.
     pub tools: Vec<ToolName>,
     /// Functions that are no tools, with the reason.
     pub left_out: Vec<(String, String)>,
-    /// What does not fit in the sections that describe it.
+    /// What does not fit in the sections that describe it, and names that are near another plugin's.
     pub warnings: Vec<String>,
+    /// What to do next, where something is to be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// What a plugin is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum State {
-    /// Its tools are served.
-    Loaded,
-    /// The configuration says `enabled = false`.
+    /// What lies at its source is what was approved, or less, and is served.
+    Approved,
+    /// Nobody has approved it, or the lock is not the one that this host has accepted. Nothing of it is served.
+    Quarantined {
+        /// What is wrong with the lock, where that is why.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// It is not what was approved. What was approved is served meanwhile.
+    #[serde(rename = "pending review")]
+    PendingReview {
+        /// What differs, in short.
+        changes: String,
+    },
+    /// The configuration says `enabled = false`, or the operator said `disable`.
     Disabled,
-    /// Its file is not there.
+    /// Its file is not there. What was approved is served from the store.
     Missing {
         /// What the operating system said.
         reason: String,
     },
-    /// It cannot be served.
+    /// It cannot be served as it lies there.
     Broken {
         /// Why.
         reason: String,
@@ -88,18 +116,52 @@ impl State {
     /// The word in lists.
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Loaded => "loaded",
+            Self::Approved => "approved",
+            Self::Quarantined { .. } => "quarantined",
+            Self::PendingReview { .. } => "pending review",
             Self::Disabled => "disabled",
             Self::Missing { .. } => "missing",
             Self::Broken { .. } => "broken",
         }
     }
 
-    /// Why it is not served, where that is a fault.
+    /// Why it is not approved, where there is more to say.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Loaded | Self::Disabled => None,
-            Self::Missing { reason } | Self::Broken { reason } => Some(reason),
+            Self::Approved | Self::Disabled => None,
+            Self::Quarantined { reason } => reason.as_deref(),
+            Self::PendingReview { changes: reason } | Self::Missing { reason } | Self::Broken { reason } => {
+                Some(reason)
+            }
+        }
+    }
+
+    /// Whether it waits for an operator's word.
+    pub fn waits(&self) -> bool {
+        match self {
+            Self::Quarantined { .. } | Self::PendingReview { .. } => true,
+            Self::Approved | Self::Disabled | Self::Missing { .. } | Self::Broken { .. } => false,
+        }
+    }
+
+    /// What an operator does next; `lock` is the command that mends the lock, where that is what keeps it from running.
+    pub(crate) fn next(&self, plugin: &PluginName, lock: Option<String>) -> Option<String> {
+        match self {
+            Self::Approved => None,
+            Self::Quarantined { reason: Some(_) } => lock.or_else(|| Some("portcullis approve --lock".to_owned())),
+            Self::Quarantined { reason: None } => Some(format!("portcullis inspect {plugin}")),
+            Self::PendingReview { .. } => Some(format!("portcullis diff {plugin}")),
+            Self::Disabled => Some(format!("portcullis approve {plugin}")),
+            Self::Missing { .. } => Some("portcullis build DIR".to_owned()),
+            Self::Broken { .. } => Some(format!("portcullis inspect {plugin}")),
+        }
+    }
+
+    /// Whether something is wrong: more than waiting for an operator's word.
+    pub fn is_fault(&self) -> bool {
+        match self {
+            Self::Approved | Self::Disabled | Self::PendingReview { .. } | Self::Quarantined { reason: None } => false,
+            Self::Quarantined { reason: Some(_) } | Self::Missing { .. } | Self::Broken { .. } => true,
         }
     }
 }
@@ -120,9 +182,14 @@ pub struct ToolCall {
 }
 
 impl Snapshot {
-    pub(crate) fn new(generation: u64, tools: Vec<Tool>, plugins: Vec<PluginStatus>) -> Self {
+    pub(crate) fn new(generation: u64, tools: Vec<Tool>, plugins: Vec<PluginStatus>, trouble: Option<Trouble>) -> Self {
         let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.definition.name.clone(), at)).collect();
-        Self { generation, tools, by_name, plugins }
+        Self { generation, tools, by_name, plugins, trouble }
+    }
+
+    /// What is wrong with the lock as a whole.
+    pub fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
     }
 
     /// Rises with every change.

@@ -1,8 +1,8 @@
 //! What the operator configured, resolved: no defaults are left to fill in.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use portcullis_policy::{Limits, PluginName};
+use portcullis_policy::{Annotations, Grants, Limits, PluginName};
 
 /// One plugin of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,6 +11,8 @@ pub struct PluginSpec {
     pub name: PluginName,
     /// The component's file.
     pub source: PathBuf,
+    /// The same as the configuration writes it: what a lock says must not depend on the machine.
+    pub written_source: String,
     /// What its tools' names begin with.
     pub prefix: String,
     /// The functions that are tools, by WIT name; none: all that can be.
@@ -19,6 +21,8 @@ pub struct PluginSpec {
     pub enabled: bool,
     /// The limits of its calls.
     pub limits: Limits,
+    /// What its calls may reach.
+    pub grants: Arc<Grants>,
     /// By function: what differs.
     pub settings: BTreeMap<String, ToolSpec>,
 }
@@ -30,4 +34,13 @@ pub struct ToolSpec {
     pub limits: Limits,
     /// A description, where the component has none.
     pub description: Option<String>,
+    /// What the grants make of the tool, or stricter.
+    pub annotations: Annotations,
+}
+
+impl PluginSpec {
+    /// The limits that are configured for a function.
+    pub(crate) fn limits_of(&self, function: &str) -> &Limits {
+        self.settings.get(function).map_or(&self.limits, |own| &own.limits)
+    }
 }

@@ -54,6 +54,36 @@ pub(crate) enum Command {
         #[arg(value_name = "NAME|PATH")]
         what: String,
     },
+    /// Approve a plugin as it lies there: its bytes, definitions, imports, grants and limits
+    Approve {
+        /// The plugin
+        #[arg(value_name = "NAME", required_unless_present = "lock", conflicts_with = "lock")]
+        name: Option<String>,
+        /// Accept the lock as it lies there instead
+        #[arg(long)]
+        lock: bool,
+        /// The digest that `inspect` has shown, at least 12 hex digits; of the lock, all of them [default: ask]
+        #[arg(long, value_name = "HEX")]
+        sha256: Option<String>,
+        /// Go back to a component that was approved before the latest
+        #[arg(long)]
+        allow_downgrade: bool,
+    },
+    /// Show what differs between a plugin as it lies there and as it was approved
+    Diff {
+        /// The plugin
+        name: String,
+    },
+    /// Switch a plugin off at once, until it is approved again
+    Disable {
+        /// The plugin
+        name: String,
+    },
+    /// Take the approval of a plugin back
+    Remove {
+        /// The plugin
+        name: String,
+    },
     /// List the plugins and the state of each
     List,
     /// Call a tool as a client would
@@ -94,6 +124,10 @@ impl Command {
             Self::Serve { .. } | Self::Dev { .. } => "info",
             Self::Build { .. }
             | Self::Inspect { .. }
+            | Self::Approve { .. }
+            | Self::Diff { .. }
+            | Self::Disable { .. }
+            | Self::Remove { .. }
             | Self::List
             | Self::Call { .. }
             | Self::Check { .. }

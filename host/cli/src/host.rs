@@ -7,14 +7,21 @@ use std::{
 };
 
 use portcullis_audit::{Event, Ledger};
-use portcullis_catalogue::{Catalogue, PluginSpec, StartError};
+use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
 use portcullis_gateway::Gateway;
 use portcullis_runtime::{
     Runtime, RuntimeOptions, StateDir, StateError,
     worker::{WorkerCommand, WorkerLimits},
 };
+use portcullis_trust::{Trust, TrustOptions};
 
-use crate::render::{Fault, fault};
+use crate::{
+    config::Config,
+    render::{Fault, fault},
+};
+
+/// Where the state directory has what was approved: bytes, definitions, and the record of what this host has accepted.
+pub(crate) const APPROVALS: &str = "trust";
 
 /// The parts that commands use.
 pub(crate) struct Host {
@@ -25,8 +32,39 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// Puts the house together over the state directory; no plugin is in it yet.
-    pub(crate) fn open(state_dir: &Path, max_concurrent_calls: u32, command: &str) -> anyhow::Result<Self> {
+    /// Puts the house of a configuration together; no plugin is in it yet.
+    pub(crate) fn open(config: &Config, command: &str) -> anyhow::Result<Self> {
+        Self::of(config, command, Purpose::Calls)
+    }
+
+    /// The same for a command that looks and compiles nothing.
+    pub(crate) fn for_review(config: &Config, command: &str) -> anyhow::Result<Self> {
+        Self::of(config, command, Purpose::Review)
+    }
+
+    fn of(config: &Config, command: &str, purpose: Purpose) -> anyhow::Result<Self> {
+        Self::furnish(&config.state_dir, config.max_concurrent_calls, command, purpose, |state| {
+            // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
+            let folder = state.subdirectory(APPROVALS).map_err(|error| state_fault(&error))?;
+            let (lock, key) = (config.lock.clone(), state.key_for("accepted"));
+            let options = TrustOptions { state: folder, lock, key, step: None };
+            let trust = Trust::open(options).map_err(|error| fault(&error, error.hint()))?;
+            Ok(Admission::Lock(Arc::new(trust)))
+        })
+    }
+
+    /// Puts a house together that serves what this process has built, and needs no approval.
+    pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
+        Self::furnish(state_dir, calls, command, Purpose::Calls, |_| Ok(Admission::Built))
+    }
+
+    fn furnish(
+        state_dir: &Path,
+        max_concurrent_calls: u32,
+        command: &str,
+        purpose: Purpose,
+        admission: impl FnOnce(&StateDir) -> anyhow::Result<Admission>,
+    ) -> anyhow::Result<Self> {
         raise_descriptors();
         let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
@@ -39,7 +77,7 @@ impl Host {
         ledger.append(&started).map_err(|error| fault(&error, None))?;
         let options = RuntimeOptions { max_concurrent_calls, worker: worker()? };
         let runtime = Runtime::new(options, &state)?;
-        let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger));
+        let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
         let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), session);
         Ok(Self { state, ledger, catalogue, gateway })
     }

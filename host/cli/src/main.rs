@@ -9,6 +9,8 @@ mod commands;
 mod config;
 mod host;
 mod render;
+mod review;
+mod watch;
 
 use std::process::ExitCode;
 

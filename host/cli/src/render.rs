@@ -70,9 +70,44 @@ pub(crate) fn data(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Prints data as JSON.
+/// Prints data as JSON. What a terminal would obey stands as `\u` escapes, which read as the same text.
 pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    data(&serde_json::to_string_pretty(value)?)
+    let text = serde_json::to_string_pretty(value)?;
+    let obeyed = |c: char| c != '\n' && (c.is_control() || is_format(c));
+    if !text.contains(obeyed) {
+        return data(&text);
+    }
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if obeyed(c) {
+            let mut units = [0; 2];
+            c.encode_utf16(&mut units).iter().for_each(|unit| _ = write!(plain, "\\u{unit:04x}"));
+        } else {
+            plain.push(c);
+        }
+    }
+    data(&plain)
+}
+
+/// What a line is marked with, where colours show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    Plain,
+    Red,
+    Yellow,
+    Green,
+}
+
+/// `text` in a colour, on a terminal that shows any.
+pub(crate) fn paint(colour: Colour, text: &str) -> String {
+    let shown = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let code = match colour {
+        Colour::Plain => return text.to_owned(),
+        Colour::Red => 31,
+        Colour::Yellow => 33,
+        Colour::Green => 32,
+    };
+    if shown { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
 }
 
 /// Prints a line for a person.

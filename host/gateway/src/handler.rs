@@ -7,7 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use portcullis_catalogue::Progress;
@@ -107,7 +107,8 @@ impl Shared {
         });
     }
 
-    /// Runs the call here where it is the only one, so that it is handed to nobody.
+    /// Runs the call here where it is the only one, so that it is handed to nobody; of several that came together, each
+    /// on the threads that share their work.
     async fn call(
         &self,
         principal: Principal,
@@ -116,15 +117,22 @@ impl Shared {
     ) -> Ended {
         let CallToolRequestParams { name, arguments, .. } = request;
         let arguments = arguments.unwrap_or_default();
-        let counted = InFlight::enter(&self.in_flight);
-        let Some(others) = self.others.as_ref().filter(|_| counted.others > 0) else {
-            return self.gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports }).await;
+        let received = Instant::now();
+        let _counted = InFlight::enter(&self.in_flight);
+        if self.others.is_some() {
+            // A short call ends in one go, so that this one would never see those that came with it.
+            tokio::task::yield_now().await;
+        }
+        let Some(others) = self.others.as_ref().filter(|_| self.in_flight.load(Ordering::Relaxed) > 1) else {
+            let call = Incoming { principal: &principal, tool: &name, arguments, reports, received };
+            return self.gateway.call(call).await;
         };
         let gateway = Arc::clone(&self.gateway);
         // A set of one: dropped with this future, it stops the call.
         let mut tasks = JoinSet::new();
-        let call =
-            async move { gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports }).await };
+        let call = async move {
+            gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports, received }).await
+        };
         tasks.spawn_on(call, others);
         match tasks.join_next().await {
             Some(Ok(ended)) => ended,
@@ -141,21 +149,18 @@ impl Shared {
 }
 
 /// A call in flight, counted.
-struct InFlight<'a> {
-    count: &'a AtomicUsize,
-    /// How many there were before.
-    others: usize,
-}
+struct InFlight<'a>(&'a AtomicUsize);
 
 impl<'a> InFlight<'a> {
     fn enter(count: &'a AtomicUsize) -> Self {
-        Self { count, others: count.fetch_add(1, Ordering::Relaxed) }
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

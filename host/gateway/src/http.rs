@@ -200,14 +200,15 @@ async fn serve(door: Handed, router: Router, shutdown: CancellationToken) {
     }
 }
 
-/// Red while a plugin that is configured is not served.
+/// Red while the lock is not the accepted one, or a plugin is missing or broken. One that waits for an operator's word is
+/// as it should be.
 fn readiness(gateway: &Gateway) -> (StatusCode, String) {
     let snapshot = gateway.catalogue().snapshot();
-    let broken: Vec<_> =
-        snapshot.plugins().iter().filter(|plugin| plugin.state.reason().is_some()).map(|p| p.name.as_str()).collect();
-    if broken.is_empty() {
+    let faults = snapshot.plugins().iter().filter(|plugin| plugin.state.is_fault()).map(|plugin| plugin.name.as_str());
+    let faults: Vec<_> = snapshot.trouble().map(|_| "the lock").into_iter().chain(faults).collect();
+    if faults.is_empty() {
         (StatusCode::OK, "ready\n".into())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not served: {}\n", broken.join(", ")))
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not in order: {}\n", faults.join(", ")))
     }
 }

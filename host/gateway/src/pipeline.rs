@@ -30,6 +30,8 @@ pub struct Incoming<'a> {
     pub arguments: Map<String, Value>,
     /// Where reports of progress go, where the client asked for them.
     pub reports: Option<mpsc::Sender<Progress>>,
+    /// When the door took it in: the deadline counts from here.
+    pub received: Instant,
 }
 
 /// How a call ended, whichever door it came through. `reply` turns it into MCP.
@@ -67,7 +69,7 @@ impl Gateway {
 
     /// Runs one call. Dropping the future stops the guest, and closes the record as cancelled.
     pub async fn call(&self, call: Incoming<'_>) -> Ended {
-        let received = Instant::now();
+        let received = call.received;
         let snapshot = self.catalogue.snapshot();
         let Some(tool) = snapshot.tool(call.tool) else {
             return Ended::UnknownTool;

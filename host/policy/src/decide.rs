@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Limits, PluginName, Principal, ToolName, ToolRules};
+use crate::{Effective, Limits, PluginName, Principal, ToolName, ToolRules};
 
 /// The proof that a call was allowed. Only [`decide`] makes one, and running a call takes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,11 @@ impl Permit {
     /// What the call may use.
     pub fn limits(&self) -> &Limits {
         &self.rules.limits
+    }
+
+    /// What the call may reach.
+    pub fn grants(&self) -> &Effective {
+        &self.rules.grants
     }
 }
 

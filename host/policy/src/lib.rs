@@ -4,16 +4,28 @@
 
 #![forbid(unsafe_code)]
 
+mod change;
 mod decide;
 mod digest;
+mod grant;
 mod limits;
 mod names;
 mod principal;
+mod reach;
+mod size;
 mod tool;
 
+pub use change::{Change, ChangeKind};
 pub use decide::{Denied, Permit, decide};
 pub use digest::{Digest, DigestError, hex};
-pub use limits::{Limits, LimitsError, LimitsOverride, MAX_CONCURRENCY, MAX_DEADLINE, MAX_MEMORY, MAX_OUTPUT};
+pub use grant::{
+    Access, DEFAULT_QUOTA, Effective, FileGrant, GrantError, Grants, Host, HttpDecision, HttpDenied, HttpGrant,
+    HttpPattern, IpRange, KvGrant, MAX_ENTRIES, MAX_PATTERN, MAX_QUOTA, RequestTarget, Scheme, SecretGrant, UrlFault,
+};
+pub use limits::{
+    Limits, LimitsError, LimitsOverride, MAX_CONCURRENCY, MAX_DEADLINE, MAX_FUEL, MAX_MEMORY, MAX_OUTPUT,
+};
 pub use names::{MAX_PLUGIN_NAME, MAX_TOOL_NAME, NameError, PluginName, ToolName, snake_case};
 pub use principal::Principal;
-pub use tool::{Annotations, ToolDefinition, ToolRules};
+pub use reach::Reach;
+pub use tool::{Annotations, AnnotationsError, ToolDefinition, ToolRules};

@@ -68,6 +68,11 @@ impl Component {
         self.digest
     }
 
+    /// The bytes, for keeping.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// How many bytes.
     pub fn size(&self) -> u64 {
         self.bytes.len() as u64

@@ -98,8 +98,11 @@ impl StateDir {
         mac.finalize().into_bytes().into()
     }
 
-    /// A subdirectory, made where it is missing.
-    pub(crate) fn subdirectory(&self, name: &str) -> Result<PathBuf, StateError> {
+    /// A subdirectory, made where it is missing, with mode 0700.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn subdirectory(&self, name: &str) -> Result<PathBuf, StateError> {
         let path = self.join(name);
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
         made.map(|()| path.clone()).map_err(|source| StateError::Io { path, source })

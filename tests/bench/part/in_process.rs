@@ -80,7 +80,12 @@ impl Ours {
         let description = Arc::new(runtime.describe(&component).await?);
         let limits = Limits::default();
         let plugin = Plugin::load(&runtime, &component, description, limits.concurrency).await?;
-        let rules = ToolRules { plugin: PluginName::new("echo")?, tool: ToolName::new("echo_echo")?, limits };
+        let rules = ToolRules {
+            plugin: PluginName::new("echo")?,
+            tool: ToolName::new("echo_echo")?,
+            limits,
+            grants: Default::default(),
+        };
         let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
         let arguments = Map::from_iter([("text".to_owned(), Value::from(TEXT))]);
         Ok(Self { plugin, permit, arguments })

@@ -1,6 +1,6 @@
 //! `call`: one call along the path of a client's, with what it cost.
 
-use std::{io::Read, path::Path, path::PathBuf, process::ExitCode};
+use std::{io::Read, path::Path, path::PathBuf, process::ExitCode, time::Instant};
 
 use portcullis_catalogue::{CallError, Progress, Reply};
 use portcullis_gateway::{Ended, Incoming};
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     let arguments = read(arguments)?;
     let (host, plugins) = if dev_dirs.is_empty() {
         let config = Config::read(config)?;
-        let host = Host::open(&config.state_dir, config.max_concurrent_calls, "call")?;
+        let host = Host::open(&config, "call")?;
         (host, config.plugins)
     } else {
         (dev::open("call")?, dev::build(dev_dirs, true)?.specs())
@@ -43,7 +43,13 @@ pub(crate) async fn run(
             render::note(&shown(&report));
         }
     });
-    let call = Incoming { principal: &Principal::LocalOperator, tool, arguments, reports: Some(reports) };
+    let call = Incoming {
+        principal: &Principal::LocalOperator,
+        tool,
+        arguments,
+        reports: Some(reports),
+        received: Instant::now(),
+    };
     let shutdown = shutdown()?;
     let ended = tokio::select! {
         ended = host.gateway.call(call) => ended,

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
+use portcullis_catalogue::State;
 use serde_json::json;
 
 use crate::{
@@ -11,13 +12,15 @@ use crate::{
 };
 
 pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::Result<ExitCode> {
-    let host = Host::open(&config.state_dir, config.max_concurrent_calls, "check")?;
+    let host = Host::for_review(&config, "check")?;
     let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
     let snapshot = host.catalogue.snapshot();
     host.close();
     let broken: Vec<_> = snapshot
         .plugins()
         .iter()
+        // What waits for an operator's word is in order; what is wrong with the lock is no fault of the configuration.
+        .filter(|plugin| matches!(plugin.state, State::Broken { .. } | State::Missing { .. }))
         .filter_map(|plugin| plugin.state.reason().map(|reason| format!("plugin `{}`: {reason}", plugin.name)))
         .collect();
     if as_json {
@@ -31,7 +34,7 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
     if !broken.is_empty() {
         return Err(render::Fault::error(broken.join("\n  and: "), Some("portcullis list".into())));
     }
-    let tools = snapshot.tools().len();
-    render::data(&format!("{} is in order: {} plugins, {tools} tools\n", path.display(), snapshot.plugins().len()))?;
+    let (plugins, tools) = (snapshot.plugins().len(), snapshot.tools().len());
+    render::data(&format!("{} is in order: {plugins} plugins, {tools} approved tools\n", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }

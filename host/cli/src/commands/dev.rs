@@ -20,7 +20,7 @@ const STATE: &str = ".portcullis/dev";
 const CALLS: u32 = 16;
 
 pub(crate) fn open(command: &str) -> anyhow::Result<Host> {
-    Host::open(Path::new(STATE), CALLS, command)
+    Host::for_what_is_built(Path::new(STATE), CALLS, command)
 }
 
 /// What was built, by source.
@@ -38,10 +38,12 @@ impl Workspace {
                 Some(PluginSpec {
                     name: source.name.clone(),
                     source: component.clone()?,
+                    written_source: component.as_ref()?.to_string_lossy().into_owned(),
                     prefix: format!("{}_", snake_case(source.name.as_str())),
                     tools: None,
                     enabled: true,
                     limits: Limits::default(),
+                    grants: Arc::default(),
                     settings: Default::default(),
                 })
             })

@@ -27,7 +27,7 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
         Err(error) => findings.push(bad(error.to_string(), None)),
         Ok(config) => {
             findings.push(good(format!("the configuration `{}` is valid", path.display())));
-            match Host::open(&config.state_dir, config.max_concurrent_calls, "doctor") {
+            match Host::open(&config, "doctor") {
                 Err(error) => findings.push(bad(error.to_string(), None)),
                 Ok(host) => {
                     findings.push(good(format!("the state directory `{}` is private", host.state.path().display())));
@@ -54,11 +54,22 @@ async fn plugins(host: &Host, config: Config, findings: &mut Vec<Finding>) {
     let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
     findings.extend(wrong.iter().map(|error| bad(error.to_string(), error.hint())));
     render::waiting("compiling what is not in the cache…", host.catalogue.settled()).await;
-    for plugin in host.catalogue.snapshot().plugins() {
-        let name = &plugin.name;
-        findings.push(match plugin.state.reason() {
-            Some(reason) => bad(format!("plugin `{name}` is {}: {reason}", plugin.state.as_str()), None),
-            None => good(format!("plugin `{name}` is {}, with {} tools", plugin.state.as_str(), plugin.tools.len())),
+    let snapshot = host.catalogue.snapshot();
+    findings.push(match snapshot.trouble() {
+        Some(trouble) => bad(trouble.what.clone(), trouble.hint.clone()),
+        None => good("the lock is the one that this host has accepted"),
+    });
+    let standing = host.catalogue.standing();
+    for path in standing.iter().flat_map(|standing| standing.writable_by_others()) {
+        findings.push(good(format!("`{}` can be written by others, who can take plugins away by it", path.display())));
+    }
+    for plugin in snapshot.plugins() {
+        let (name, state) = (&plugin.name, plugin.state.as_str());
+        let reason = plugin.state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let next = plugin.next.as_ref().map(|next| format!("; next: {next}")).unwrap_or_default();
+        findings.push(match plugin.state.is_fault() {
+            true => bad(format!("plugin `{name}` is {state}{reason}"), plugin.next.clone()),
+            false => good(format!("plugin `{name}` is {state}, with {} tools{reason}{next}", plugin.tools.len())),
         });
         findings.extend(plugin.warnings.iter().map(|warning| good(format!("plugin `{name}` warns: {warning}"))));
     }

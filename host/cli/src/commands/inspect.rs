@@ -1,116 +1,99 @@
-//! `inspect`: what a component says of itself. Nothing of it runs, and nothing is compiled.
+//! `inspect`: what a component says of itself, and what it would get. Nothing of it runs, and nothing is compiled.
 
 use std::{
-    fmt::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
-use portcullis_catalogue::Inspection;
-use portcullis_policy::snake_case;
-use serde_json::json;
+use portcullis_catalogue::{Examined, PluginSpec, Review, State};
+use portcullis_policy::{Limits, PluginName, snake_case};
+use portcullis_trust::ToolNames;
 
 use crate::{
     config::Config,
     host::Host,
     render::{self, Fault},
+    review,
 };
 
 pub(crate) async fn run(config: &Path, what: &str, as_json: bool) -> anyhow::Result<ExitCode> {
-    let (host, source, prefix, tools) = find(config, what)?;
-    let inspection = portcullis_catalogue::inspect(host.catalogue.runtime(), &source, &prefix, tools.as_deref())
-        .await
-        .map_err(|(state, _)| {
-            let reason = state.reason().unwrap_or("nothing is known of it");
-            Fault::error(format!("`{}` cannot be inspected\n  cause: {reason}", source.display()), None)
-        })?;
-    host.close();
+    let (review, name) = match find(config, what)? {
+        Found::Plugin(config, name) => (of_plugin(*config, &name).await?, Some(name)),
+        Found::File(host, file) => (of_file(&host, file).await?, None),
+    };
     if as_json {
-        render::json(&as_data(&source, &inspection))?
+        render::json(&review::as_data(&review, name.as_ref()))?;
     } else {
-        render::data(&as_text(&source, &inspection))?
+        render::data(&review::as_text(&review, name.as_ref()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+enum Found {
+    Plugin(Box<Config>, PluginName),
+    File(Host, PathBuf),
+}
+
 /// A plugin of the configuration, or a file.
-fn find(path: &Path, what: &str) -> anyhow::Result<(Host, PathBuf, String, Option<Vec<String>>)> {
+fn find(path: &Path, what: &str) -> anyhow::Result<Found> {
     let file = PathBuf::from(what);
     let config = if path.exists() { Some(Config::read(path)?) } else { None };
     if let Some(config) = config {
-        let host = Host::open(&config.state_dir, config.max_concurrent_calls, "inspect")?;
-        if let Some(plugin) = config.plugins.into_iter().find(|plugin| plugin.name.as_str() == what) {
-            return Ok((host, plugin.source, plugin.prefix, plugin.tools));
+        if let Some(plugin) = config.plugins.iter().find(|plugin| plugin.name.as_str() == what) {
+            let name = plugin.name.clone();
+            return Ok(Found::Plugin(Box::new(config), name));
         }
-        return Ok((host, file, prefix_of(what), None));
+        return Ok(Found::File(Host::for_review(&config, "inspect")?, file));
     }
     if !file.exists() {
         let hint = "name a component's file, or a plugin of the configuration with `--config FILE`".to_owned();
         return Err(Fault::error(format!("There is no plugin and no file `{what}`"), Some(hint)));
     }
-    let host = Host::open(Path::new(".portcullis/dev"), 1, "inspect")?;
-    Ok((host, file, prefix_of(what), None))
+    Ok(Found::File(Host::for_what_is_built(Path::new(".portcullis/dev"), 1, "inspect")?, file))
 }
 
-/// The prefix that a plugin of the file's name would have.
-fn prefix_of(file: &str) -> String {
-    let stem = Path::new(file).file_stem().and_then(|stem| stem.to_str()).unwrap_or("plugin");
-    let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
-    format!("{}_", snake_case(&plain))
-}
-
-fn as_data(source: &Path, inspection: &Inspection) -> serde_json::Value {
-    let Inspection { component, description, definitions } = inspection;
-    let definition = |tool: &portcullis_runtime::wit::ToolEntry| json!(tool.definition);
-    let left_out = |f: &portcullis_runtime::wit::LeftOut| json!({ "function": f.function, "reason": f.reason });
-    json!({
-        "source": source,
-        "digest": component.digest(),
-        "size": component.size(),
-        "mapping": description.mapping,
-        "tools": definitions.tools.iter().map(definition).collect::<Vec<_>>(),
-        "leftOut": definitions.left_out.iter().map(left_out).collect::<Vec<_>>(),
-        "imports": description.imports,
-        "requests": description.requests,
-        "warnings": description.warnings,
+async fn of_plugin(mut config: Config, name: &PluginName) -> anyhow::Result<Review> {
+    let host = Host::for_review(&config, "inspect")?;
+    // One that is switched off can be looked at all the same.
+    config.plugins.iter_mut().filter(|plugin| plugin.name == *name).for_each(|plugin| plugin.enabled = true);
+    // What is wrong with others is for `list`.
+    _ = host.catalogue.apply(config.plugins).await;
+    let review = host.catalogue.review(name).await;
+    host.close();
+    review.map_err(|error| {
+        // `inspect` is where the hints lead to.
+        let hint = error.hint().filter(|hint| !hint.starts_with("portcullis inspect"));
+        Fault::error(error.to_string(), hint)
     })
 }
 
-fn as_text(source: &Path, inspection: &Inspection) -> String {
-    let Inspection { component, description, definitions } = inspection;
-    let mut text = String::new();
-    let escape = render::escape;
-    // Writing to a string cannot fail.
-    _ = writeln!(
-        text,
-        "{}\nsha256 {}, {} bytes",
-        escape(&source.to_string_lossy()),
-        component.digest(),
-        component.size()
-    );
-    _ = writeln!(text, "\nTools");
-    for tool in &definitions.tools {
-        let definition = &tool.definition;
-        _ = writeln!(text, "  {}", definition.name);
-        for line in definition.description.iter().flat_map(|description| description.lines()) {
-            _ = writeln!(text, "      {}", escape(line));
-        }
-        let schema = |schema| serde_json::to_string(schema).unwrap_or_default();
-        _ = writeln!(text, "      takes {}", escape(&schema(&definition.input_schema)));
-        _ = writeln!(text, "      gives {}", escape(&schema(&definition.output_schema)));
-    }
-    for left_out in &definitions.left_out {
-        _ = writeln!(text, "  no tool: {}: {}", escape(&left_out.function), escape(&left_out.reason));
-    }
-    _ = writeln!(text, "\nImports, with nothing granted");
-    for import in &description.imports {
-        _ = writeln!(text, "  {}", escape(&import.name));
-    }
-    if let Some(requests) = &description.requests {
-        _ = writeln!(text, "\nStated needs\n  {}", escape(&serde_json::to_string(requests).unwrap_or_default()));
-    }
-    for warning in &description.warnings {
-        _ = writeln!(text, "\nwarning: {}", escape(warning));
-    }
-    text
+async fn of_file(host: &Host, source: PathBuf) -> anyhow::Result<Review> {
+    let stem = source.file_stem().and_then(|stem| stem.to_str()).unwrap_or("plugin");
+    let plain: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).take(40).collect();
+    let spec = PluginSpec {
+        name: PluginName::new(plain.clone()).or_else(|_| PluginName::new("plugin"))?,
+        written_source: source.to_string_lossy().into_owned(),
+        source,
+        // What a plugin of the file's name would have.
+        prefix: format!("{}_", snake_case(&plain)),
+        tools: None,
+        enabled: true,
+        limits: Limits::default(),
+        grants: Arc::default(),
+        settings: Default::default(),
+    };
+    let examined = Examined::read(host.catalogue.runtime(), &spec).await;
+    host.close();
+    let examined = examined.map_err(|unfit| {
+        let reason = unfit.state.reason().unwrap_or("nothing is known of it");
+        Fault::error(format!("`{}` cannot be inspected\n  cause: {reason}", spec.source.display()), None)
+    })?;
+    Ok(Review {
+        findings: examined.findings(&ToolNames::default()),
+        examined: Arc::new(examined),
+        approved: None,
+        difference: None,
+        state: State::Quarantined { reason: None },
+    })
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::{config::Config, host::Host, render};
 
 pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCode> {
-    let host = Host::open(&config.state_dir, config.max_concurrent_calls, "list")?;
+    let host = Host::open(&config, "list")?;
     // What is wrong stands in the list.
     let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
     render::waiting("compiling what is not in the cache…", host.catalogue.settled()).await;
@@ -13,13 +13,14 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
     if as_json {
         render::json(&snapshot.plugins())?;
     } else {
-        let mut rows = vec![["PLUGIN", "STATE", "TOOLS", "SHA256", ""].map(String::from).to_vec()];
+        let mut rows = vec![["PLUGIN", "STATE", "TOOLS", "SHA256", "NEXT", ""].map(String::from).to_vec()];
         rows.extend(snapshot.plugins().iter().map(|plugin| {
             vec![
                 plugin.name.to_string(),
                 plugin.state.as_str().to_owned(),
                 plugin.tools.len().to_string(),
                 plugin.digest.map(|digest| digest.short()).unwrap_or_default(),
+                plugin.next.clone().unwrap_or_default(),
                 plugin.state.reason().unwrap_or_default().to_owned(),
             ]
         }));
@@ -29,6 +30,12 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
         render::note(&format!("error: {error}\nhint: {}", error.hint()));
     }
     host.close();
-    let bad = !wrong.is_empty() || snapshot.plugins().iter().any(|plugin| plugin.state.reason().is_some());
+    if let Some(trouble) = snapshot.trouble() {
+        let hint = trouble.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        render::note(&format!("error: {}{hint}", trouble.what));
+    }
+    let bad = !wrong.is_empty()
+        || snapshot.trouble().is_some()
+        || snapshot.plugins().iter().any(|plugin| plugin.state.is_fault());
     Ok(ExitCode::from(u8::from(bad)))
 }

@@ -1,5 +1,6 @@
 //! One file a command, and the way to them.
 
+mod approve;
 mod build;
 mod call;
 mod check;
@@ -40,9 +41,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) -> anyhow::Result<ExitCode> {
     let read = || Config::read(&config);
     match command {
-        Command::Serve { stdio, http, strict } => serve::run(read()?, stdio, http, strict).await,
+        Command::Serve { stdio, http, strict } => serve::run(&config, read()?, stdio, http, strict).await,
         Command::Dev { dirs, http } => dev::run(dirs, http).await,
         Command::Inspect { what } => inspect::run(&config, &what, json).await,
+        Command::Approve { name, lock, sha256, allow_downgrade } => {
+            let how = approve::Approve { sha256, allow_downgrade, as_json: json };
+            match name {
+                Some(name) if !lock => approve::plugin(read()?, &name, how).await,
+                Some(_) | None => approve::lock(read()?, how).await,
+            }
+        }
+        Command::Diff { name } => approve::diff(read()?, &name, json).await,
+        Command::Disable { name } => approve::disable(read()?, &name, json).await,
+        Command::Remove { name } => approve::remove(read()?, &name, json).await,
         Command::List => list::run(read()?, json).await,
         Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
         Command::Check { .. } => check::run(&config, read()?, json).await,

@@ -1,17 +1,20 @@
 //! `serve`: the configured plugins, over stdio or HTTP.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc};
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
+use portcullis_catalogue::Snapshot;
 use portcullis_gateway::{HttpDoor, ServerName, serve_stdio};
 
 use crate::{
     commands::shutdown,
     config::Config,
-    host::Host,
+    host::{APPROVALS, Host, start_fault},
     render::{Fault, fault},
+    watch::Watch,
 };
 
 pub(crate) async fn run(
+    path: &Path,
     config: Config,
     stdio: bool,
     http: Option<SocketAddr>,
@@ -19,7 +22,7 @@ pub(crate) async fn run(
 ) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
     let name = ServerName(config.server_name.clone());
-    let host = Host::open(&config.state_dir, config.max_concurrent_calls, "serve")?;
+    let host = Host::open(&config, "serve")?;
     // Before the plugins: an address that is taken is said at once.
     let door = if stdio {
         None
@@ -27,24 +30,72 @@ pub(crate) async fn run(
         let address = http.unwrap_or(config.http);
         Some(HttpDoor::bind(address).await.map_err(|error| fault(&error, error.hint()))?)
     };
-    host.apply(config.plugins).await?;
+    // Before the plugins are read: what changes meanwhile is not lost.
+    let mut watch = Watch::new()?;
+    look_after(&mut watch, path, &config, &host);
+    host.apply(config.plugins.clone()).await?;
     if strict {
         host.catalogue.settled().await;
-        let snapshot = host.catalogue.snapshot();
-        if let Some(broken) = snapshot.plugins().iter().find(|plugin| plugin.state.reason().is_some()) {
-            let reason = broken.state.reason().unwrap_or_default();
-            let message = format!("Plugin `{}` cannot be served: {reason}", broken.name);
-            return Err(Fault::error(message, Some("portcullis list".into())));
-        }
+        as_configured(&host.catalogue.snapshot())?;
     }
     let gateway = Arc::clone(&host.gateway);
-    match door {
-        None => serve_stdio(gateway, name, shutdown).await.map_err(|error| fault(&error, None))?,
-        Some(door) => {
-            tracing::info!("serving at http://{}/mcp, to this machine alone, without authentication", door.address());
-            door.serve(gateway, name, shutdown).await?;
+    let serving = async {
+        match door {
+            None => serve_stdio(gateway, name, shutdown).await.map_err(|error| fault(&error, None)),
+            Some(door) => {
+                let address = door.address();
+                tracing::info!("serving at http://{address}/mcp, to this machine alone, without authentication");
+                Ok(door.serve(gateway, name, shutdown).await?)
+            }
         }
+    };
+    tokio::select! {
+        served = serving => served?,
+        () = reload(&mut watch, path, config, &host) => (),
     }
     host.close();
     Ok(ExitCode::SUCCESS)
+}
+
+/// With `--strict`, every plugin is served as it is configured, or none.
+fn as_configured(snapshot: &Snapshot) -> anyhow::Result<()> {
+    if let Some(trouble) = snapshot.trouble() {
+        return Err(Fault::error(format!("The lock cannot be used: {}", trouble.what), trouble.hint.clone()));
+    }
+    let waiting = snapshot.plugins().iter().find(|plugin| plugin.state.is_fault() || plugin.state.waits());
+    let Some(plugin) = waiting else { return Ok(()) };
+    let why = plugin.state.reason().map_or_else(|| plugin.state.as_str().to_owned(), str::to_owned);
+    let message = format!("Plugin `{}` cannot be served as it is configured: {why}", plugin.name);
+    Err(Fault::error(message, plugin.next.clone().or_else(|| Some("portcullis list".into()))))
+}
+
+fn look_after(watch: &mut Watch, path: &Path, config: &Config, host: &Host) {
+    let record = host.state.join(APPROVALS).join("accepted.json");
+    let sources = config.plugins.iter().map(|plugin| plugin.source.as_path());
+    watch.look_after(sources.chain([path, config.lock.as_path(), record.as_path()]));
+}
+
+/// Applies each change of the configuration, the lock, the record and the components. Never ends.
+async fn reload(watch: &mut Watch, path: &Path, mut config: Config, host: &Host) {
+    loop {
+        watch.changed().await;
+        match Config::read(path) {
+            Ok(read) => {
+                let plugins = config.plugins.clone();
+                if read.with_plugins_of(&config) != config {
+                    tracing::warn!("a change of anything but plugins takes effect at the next start");
+                }
+                config = Config { plugins: read.plugins, ..config };
+                if config.plugins != plugins {
+                    tracing::info!("the configuration changed");
+                }
+            }
+            // What was in order goes on.
+            Err(error) => tracing::error!(error = %error, "the configuration is not valid, and was not applied"),
+        }
+        look_after(watch, path, &config, host);
+        if let Err(errors) = host.catalogue.apply(config.plugins.clone()).await {
+            tracing::error!(error = %start_fault(&errors), "the configuration was applied in part");
+        }
+    }
 }

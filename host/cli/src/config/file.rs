@@ -2,11 +2,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use portcullis_policy::PluginName;
+use portcullis_policy::{Grants, PluginName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::config::units::{Bytes, Fuel, Time};
+use crate::config::{
+    grants,
+    units::{Bytes, Fuel, Time},
+};
 
 /// The configuration of Portcullis, `portcullis.toml`. Relative paths are relative to the file.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -80,6 +83,10 @@ pub(crate) struct Plugin {
     /// What its calls may use.
     #[serde(default)]
     pub(crate) limits: Limits,
+    /// What its calls may reach, once it is approved with that: `[plugins.NAME.grants]`. Default: nothing.
+    #[serde(default)]
+    #[schemars(with = "grants::Written")]
+    pub(crate) grants: Grants,
     /// Settings for single functions: `[plugins.NAME.tool.FUNCTION]`, by WIT name.
     #[serde(default)]
     pub(crate) tool: BTreeMap<String, Tool>,
@@ -93,6 +100,22 @@ pub(crate) struct Tool {
     pub(crate) limits: Limits,
     /// A description, used where the component has none. Example: `description = "Greets somebody by name."`
     pub(crate) description: Option<String>,
+    /// Hints to clients that are stricter than the grants make them. Example: `annotations = { read-only-hint = false }`
+    pub(crate) annotations: Annotations,
+}
+
+/// Hints to clients, as MCP's `ToolAnnotations`. The grants make them; here they can only become stricter.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Annotations {
+    /// False: the tool may change something. Example: `read-only-hint = false`
+    pub(crate) read_only_hint: Option<bool>,
+    /// True: the tool may destroy something. Example: `destructive-hint = true`
+    pub(crate) destructive_hint: Option<bool>,
+    /// False: a second call may change something further. Example: `idempotent-hint = false`
+    pub(crate) idempotent_hint: Option<bool>,
+    /// True: the tool may reach what is outside the host. Example: `open-world-hint = true`
+    pub(crate) open_world_hint: Option<bool>,
 }
 
 fn state_dir() -> PathBuf {

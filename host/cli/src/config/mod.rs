@@ -1,6 +1,7 @@
 //! `portcullis.toml`: what the operator writes. Read here and nowhere else.
 
 mod file;
+mod grants;
 mod resolve;
 mod units;
 
@@ -15,6 +16,8 @@ use crate::render::Fault;
 pub(crate) struct Config {
     /// The state directory.
     pub(crate) state_dir: PathBuf,
+    /// The lock, beside the file.
+    pub(crate) lock: PathBuf,
     /// What the host calls itself to clients.
     pub(crate) server_name: String,
     /// Where `serve` listens without an argument.
@@ -47,6 +50,11 @@ impl Config {
         resolve::resolve(file, folder).map_err(|wrong| {
             Fault::error(format!("The configuration `{shown}` is not valid\n  {}", wrong.message), Some(wrong.hint))
         })
+    }
+
+    /// This configuration with the plugins of another.
+    pub(crate) fn with_plugins_of(&self, other: &Self) -> Self {
+        Self { plugins: other.plugins.clone(), ..self.clone() }
     }
 
     /// The JSON Schema of the file.

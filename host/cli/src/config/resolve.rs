@@ -1,9 +1,9 @@
 //! From what is written to what holds: defaults filled in, paths made absolute, bounds checked.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use portcullis_catalogue::{PluginSpec, ToolSpec};
-use portcullis_policy::{Limits, LimitsOverride, PluginName, ToolName, snake_case};
+use portcullis_policy::{Annotations, Limits, LimitsOverride, PluginName, ToolName, snake_case};
 
 use crate::config::{Config, file};
 
@@ -33,6 +33,7 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
     let state_dir = folder.join(file.state_dir);
     Ok(Config {
         state_dir,
+        lock: folder.join("portcullis.lock"),
         server_name: file.server.name,
         http: file.server.http,
         max_concurrent_calls: calls,
@@ -51,6 +52,7 @@ fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &P
         return wrong(format!("`{key}.source` is empty"), format!("source = \"{name}/dist/{name}.wasm\""));
     }
     let own = limits(defaults, &written.limits, &format!("{key}.limits"))?;
+    let grants = Arc::new(written.grants);
     let mut settings = BTreeMap::new();
     for (function, tool) in written.tool {
         let key = format!("{key}.tool.{function}");
@@ -61,14 +63,25 @@ fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &P
             );
         }
         let limits = limits(&own, &tool.limits, &format!("{key}.limits"))?;
-        settings.insert(function, ToolSpec { limits, description: tool.description });
+        let file::Annotations { read_only_hint, destructive_hint, idempotent_hint, open_world_hint } = tool.annotations;
+        let written = Annotations { read_only_hint, destructive_hint, idempotent_hint, open_world_hint };
+        let annotations = match Annotations::of(&grants).stricter(written) {
+            Ok(annotations) => annotations,
+            Err(error) => {
+                let hint = snake_case(error.hint).replace('_', "-");
+                return wrong(format!("`{key}.annotations`: {error}"), format!("leave `{hint}` out"));
+            }
+        };
+        settings.insert(function, ToolSpec { limits, description: tool.description, annotations });
     }
     Ok(PluginSpec {
+        written_source: written.source.to_string_lossy().into_owned(),
         source: folder.join(written.source),
         prefix,
         tools: written.tools,
         enabled: written.enabled,
         limits: own,
+        grants,
         settings,
         name,
     })

@@ -80,7 +80,7 @@ pub fn definitions(
             Some(obstacle) => Err(obstacle.clone()),
             None => names.next().unwrap_or_else(|| Err("it has no name".to_owned())),
         };
-        if chosen.is_some_and(|chosen| !chosen.iter().any(|c| is_called(function, c))) {
+        if !is_chosen(function, chosen) {
             continue;
         }
         let entry = name.and_then(|name| define(description, function, name, &mut total));
@@ -135,6 +135,11 @@ fn depth(value: &serde_json::Value) -> usize {
         | serde_json::Value::String(_) => return 0,
     };
     inner.unwrap_or(0).saturating_add(1)
+}
+
+/// Whether a choice of functions names this one.
+pub fn is_chosen(function: &Function, chosen: Option<&[String]>) -> bool {
+    chosen.is_none_or(|chosen| chosen.iter().any(|choice| is_called(function, choice)))
 }
 
 fn is_called(function: &Function, choice: &str) -> bool {

@@ -13,5 +13,7 @@ mod schema;
 const MAX_BASE64: usize = (1_usize << 20).div_ceil(3) * 4;
 
 pub use check::{Mismatch, check, export_index};
-pub use definition::{Definitions, LeftOut, MAX_DEFINITION, MAX_DEFINITIONS, ToolEntry, UnknownChoice, definitions};
+pub use definition::{
+    Definitions, LeftOut, MAX_DEFINITION, MAX_DEFINITIONS, ToolEntry, UnknownChoice, definitions, is_chosen,
+};
 pub use json::{ArgumentError, EncodeError, GuestError, Outcome, Problem, decode_arguments, encode_result};

@@ -1,11 +1,20 @@
 //! What one call may use. Every bound has a default, so that no call is without it.
 
+mod compare;
+mod written;
+
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// The bounds of a call. Each is named in the error that it causes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// Written as exact numbers in named units, as they stand in the lock: `deadline-ms`, `fuel` (or `"off"`), `memory` and
+/// `output` in bytes, `concurrency`. Reading checks the same ranges as [`Limits::with`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "written::Written", into = "written::Written")]
 pub struct Limits {
-    /// Wall time from the request to the reply, waiting for a slot included. Default 15 s.
+    /// Wall time from the request to the reply, waiting for a slot included, in whole milliseconds. Default 15 s.
     pub deadline: Duration,
     /// Units of computing: roughly one a WebAssembly instruction, more for bulk memory operations by their length.
     /// Default 50e9, about 4 s. `None` leaves only the deadline.
@@ -20,6 +29,8 @@ pub struct Limits {
 
 /// Longest deadline: a day. A longer call is a task, and its client is gone.
 pub const MAX_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+/// Most fuel: the largest number that JSON holds exactly, so that the lock can. It is days of computing.
+pub const MAX_FUEL: u64 = 1 << 53;
 /// Largest memory: what a 32-bit linear memory can address.
 pub const MAX_MEMORY: u64 = 4 << 30;
 /// Largest output: what a client can be expected to read in one message.
@@ -80,11 +91,14 @@ impl Limits {
             concurrency: over.concurrency.unwrap_or(self.concurrency),
         };
         let error = |limit, range, found| Err(LimitsError { limit, range, found });
-        if limits.deadline.is_zero() || limits.deadline > MAX_DEADLINE {
-            return error("deadline", "more than `0s` and at most `1day`", format!("{:?}", limits.deadline));
+        let whole = limits.deadline.subsec_nanos().is_multiple_of(1_000_000);
+        if limits.deadline.is_zero() || limits.deadline > MAX_DEADLINE || !whole {
+            return error("deadline", "whole milliseconds, from `1ms` to `1day`", format!("{:?}", limits.deadline));
         }
-        if limits.fuel == Some(0) {
-            return error("fuel", "at least 1, or `\"off\"`", "0".into());
+        if let Some(fuel) = limits.fuel
+            && !(1..=MAX_FUEL).contains(&fuel)
+        {
+            return error("fuel", "from 1 to 9007199254740992, or `\"off\"`", fuel.to_string());
         }
         if limits.memory < 64 << 10 || limits.memory > MAX_MEMORY {
             return error("memory", "from `64KiB`, one page, to `4GiB`", format!("{} bytes", limits.memory));
@@ -118,7 +132,9 @@ mod tests {
         };
         check(LimitsOverride { deadline: Some(Duration::ZERO), ..Default::default() }, "deadline");
         check(LimitsOverride { deadline: Some(Duration::MAX), ..Default::default() }, "deadline");
+        check(LimitsOverride { deadline: Some(Duration::from_micros(1500)), ..Default::default() }, "deadline");
         check(LimitsOverride { fuel: Some(Some(0)), ..Default::default() }, "fuel");
+        check(LimitsOverride { fuel: Some(Some(MAX_FUEL + 1)), ..Default::default() }, "fuel");
         check(LimitsOverride { memory: Some(1), ..Default::default() }, "memory");
         check(LimitsOverride { memory: Some(5 << 30), ..Default::default() }, "memory");
         check(LimitsOverride { output: Some(0), ..Default::default() }, "output");

@@ -1,0 +1,183 @@
+//! A plugin as whoever decides about it sees it: all that would be approved, and all that speaks against it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+};
+
+use portcullis_catalogue::{Review, State};
+use portcullis_policy::{Grants, PluginName, Reach};
+use portcullis_trust::{Difference, LineKind, Severity};
+use serde_json::{Value, json};
+
+use crate::render::{Colour, escape, paint};
+
+/// The command that approves exactly these bytes.
+pub(crate) fn approve_line(review: &Review, name: &PluginName) -> String {
+    format!("portcullis approve {name} --sha256 {}", review.examined.candidate.sha256.short())
+}
+
+/// For `--json`.
+pub(crate) fn as_data(review: &Review, name: Option<&PluginName>) -> Value {
+    let Review { examined, findings, state, .. } = review;
+    let candidate = &examined.candidate;
+    let inspection = &examined.inspection;
+    let left_out = inspection.definitions.left_out.iter();
+    let findings = findings.iter().map(|(tool, finding)| json!({ "tool": tool, "finding": finding }));
+    let reach = |import: &String| json!({ "name": import, "reach": Reach::of(import), "granted": Reach::of(import).granted(&candidate.grants) });
+    json!({
+        "source": candidate.source,
+        "digest": candidate.sha256,
+        "size": candidate.size,
+        "mapping": candidate.mapping,
+        "state": name.map(|_| state.as_str()),
+        "tools": inspection.definitions.tools.iter().map(|tool| &tool.definition).collect::<Vec<_>>(),
+        "leftOut": left_out.map(|f| json!({ "function": f.function, "reason": f.reason })).collect::<Vec<_>>(),
+        "imports": inspection.description.imports,
+        "reach": candidate.imports.iter().map(reach).collect::<Vec<_>>(),
+        "requests": inspection.description.requests,
+        "grants": candidate.grants,
+        "limits": candidate.limits,
+        "warnings": inspection.description.warnings,
+        "findings": findings.collect::<Vec<_>>(),
+        "refused": examined.refused,
+        "approve": name.filter(|_| examined.refused.is_none()).map(|name| approve_line(review, name)),
+    })
+}
+
+/// For people. Everything that is not the host's own word is escaped.
+pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
+    let Review { examined, findings, state, approved, difference } = review;
+    let candidate = &examined.candidate;
+    let inspection = &examined.inspection;
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let (source, digest, size) = (escape(&candidate.source), candidate.sha256, candidate.size);
+    _ = writeln!(text, "{source}\nsha256 {digest}, {size} bytes");
+    if name.is_some() {
+        _ = writeln!(text, "{}", standing(state, approved.as_ref().map(|approved| approved.sha256.short())));
+    }
+    _ = writeln!(text, "\nTools");
+    for tool in &inspection.definitions.tools {
+        let definition = &tool.definition;
+        _ = writeln!(text, "  {}", definition.name);
+        for line in definition.description.iter().flat_map(|description| description.split('\n')) {
+            _ = writeln!(text, "      {}", escape(line));
+        }
+        let schema = |schema| serde_json::to_string(schema).unwrap_or_default();
+        _ = writeln!(text, "      takes {}", escape(&schema(&definition.input_schema)));
+        _ = writeln!(text, "      gives {}", escape(&schema(&definition.output_schema)));
+    }
+    for left_out in &inspection.definitions.left_out {
+        _ = writeln!(text, "  no tool: {}: {}", escape(&left_out.function), escape(&left_out.reason));
+    }
+    imports(&mut text, &candidate.imports, &candidate.grants);
+    if let Some(requests) = &inspection.description.requests {
+        _ = writeln!(text, "\nStated needs");
+        needs(&mut text, requests);
+    }
+    _ = writeln!(text, "\nGrants of the configuration");
+    grants(&mut text, &candidate.grants);
+    let warnings = inspection.description.warnings.iter().map(|warning| (Severity::Warn, escape(warning)));
+    let found = findings.iter().map(|(tool, finding)| {
+        // The rules have escaped what they show.
+        (finding.severity, format!("{tool}: {}: {} ({})", finding.place, finding.detail, finding.rule))
+    });
+    let (rejected, warned): (Vec<_>, Vec<_>) =
+        found.chain(warnings).partition(|(severity, _)| *severity == Severity::Reject);
+    for (severity, what) in rejected.into_iter().chain(warned) {
+        let (word, colour) = match severity {
+            Severity::Reject => ("refused", Colour::Red),
+            Severity::Warn => ("warning", Colour::Yellow),
+        };
+        _ = writeln!(text, "\n{} {what}", paint(colour, &format!("{word}:")));
+    }
+    let Some(name) = name else { return text };
+    match difference {
+        _ if examined.refused.is_some() => _ = writeln!(text, "\nIt cannot be approved as it is."),
+        Some(difference) if !difference.widens() => {}
+        Some(_) => {
+            _ = writeln!(text, "\nWhat differs from what was approved: portcullis diff {name}");
+            _ = writeln!(text, "To approve it: {}", approve_line(review, name));
+        }
+        None => _ = writeln!(text, "\nTo approve it: {}", approve_line(review, name)),
+    }
+    text
+}
+
+/// What differs from what was approved, widening first.
+pub(crate) fn difference_text(difference: &Difference) -> String {
+    let mut text = String::new();
+    for line in difference.lines() {
+        let colour = match line.kind {
+            LineKind::Widening => Colour::Red,
+            LineKind::Change => Colour::Yellow,
+            LineKind::Narrowing => Colour::Green,
+            LineKind::Info => Colour::Plain,
+        };
+        _ = writeln!(text, "{}", paint(colour, &line.text));
+    }
+    text
+}
+
+fn standing(state: &State, approved: Option<String>) -> String {
+    let approved = approved.map(|digest| format!("; approved are the bytes {digest}")).unwrap_or_default();
+    match state.reason() {
+        Some(reason) => format!("{}: {}{approved}", state.as_str(), escape(reason)),
+        None => format!("{}{approved}", state.as_str()),
+    }
+}
+
+fn imports(text: &mut String, imports: &BTreeSet<String>, grants: &Grants) {
+    let mut groups: BTreeMap<Reach, Vec<&String>> = BTreeMap::new();
+    for import in imports {
+        groups.entry(Reach::of(import)).or_default().push(import);
+    }
+    _ = writeln!(text, "\nImports, by what they could reach");
+    for (reach, imports) in groups {
+        _ = writeln!(text, "  {}: {}", reach.as_str(), reach.granted(grants));
+        for import in imports {
+            _ = writeln!(text, "      {}", escape(import));
+        }
+    }
+}
+
+fn needs(text: &mut String, requests: &Value) {
+    let lists = requests.as_object().into_iter().flatten();
+    for (kind, entry) in
+        lists.flat_map(|(kind, list)| list.as_array().into_iter().flatten().map(move |entry| (kind, entry)))
+    {
+        let reason = entry.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
+        let rest = entry.as_object().into_iter().flatten().filter(|(key, _)| *key != "reason");
+        let shown: Vec<_> = rest
+            .map(|(key, value)| match value.as_str() {
+                Some(text) => format!("{key} {text}"),
+                None => format!("{key} {value}"),
+            })
+            .collect();
+        _ = writeln!(text, "  {}: {}: {}", escape(kind), escape(&shown.join(", ")), escape(reason));
+    }
+}
+
+fn grants(text: &mut String, grants: &Grants) {
+    let given = serde_json::to_value(grants).unwrap_or_default();
+    let mut any = false;
+    for (kind, entries) in given.as_object().into_iter().flatten() {
+        let entries: Vec<_> = match entries {
+            Value::Array(list) => list.iter().map(plain).collect(),
+            Value::Object(map) => map.iter().map(|(key, value)| format!("{key} = {}", plain(value))).collect(),
+            other => vec![plain(other)],
+        };
+        for entry in entries {
+            any = true;
+            _ = writeln!(text, "  {kind}: {}", escape(&entry));
+        }
+    }
+    if !any {
+        _ = writeln!(text, "  none");
+    }
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,11 @@
+//! Grants as text, as an operator writes them, and what comes of them.
+
+mod comparing;
+mod matching;
+mod reading;
+
+use super::Grants;
+
+fn grants(text: &str) -> Grants {
+    toml::from_str(text).unwrap_or_else(|error| panic!("{text}\n{error}"))
+}
