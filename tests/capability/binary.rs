@@ -41,6 +41,15 @@ impl Folder {
         self.command(arguments).output().expect("a run")
     }
 
+    /// Approves every plugin that waits for its first approval, and can have it.
+    pub(crate) fn approve_all(&self) {
+        let (_, list) = self.json(&["list", "--json"]);
+        for plugin in list.as_array().into_iter().flatten().filter(|plugin| plugin["state"] == "quarantined") {
+            let (name, digest) = (plugin["name"].as_str().expect("a name"), plugin["digest"].as_str());
+            self.run(&["approve", name, "--sha256", digest.expect("a digest")]);
+        }
+    }
+
     /// Runs a command that prints data, and returns its exit code and the data.
     pub(crate) fn json(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let output = self.run(arguments);

@@ -110,7 +110,7 @@ async fn other_bombs_compile_or_end_with_their_reason() {
         let (state, reason) = compiled(limits, guest).await;
         let limit = ["processor time", "MiB of memory", "more than", "too many", "invalid", "nest"];
         let named = limit.iter().any(|limit| reason.contains(limit));
-        assert!(state == "loaded" || named, "{name} is {state}: {reason}");
+        assert!(state == "approved" || named, "{name} is {state}: {reason}");
         assert!(!reason.contains("crashed"), "{name}: {reason}");
     }
 }

@@ -44,7 +44,7 @@ async fn forged_native_code_is_made_again() {
     for (what, forged) in forgeries {
         replace(echo, &forged);
         house = house.reopen(1).await;
-        assert_eq!(house.status("echo").0, "loaded", "{what}");
+        assert_eq!(house.status("echo").0, "approved", "{what}");
         house.alive().await;
         let made = fs::read(echo).expect("native code");
         assert!(made != forged, "{what}: it is still there");

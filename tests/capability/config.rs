@@ -54,7 +54,14 @@ fn faults_of_the_text_name_the_line() {
         ("[plugins.\"e cho\"]\nsource = \"echo.wasm\"", &["e cho"]),
         ("[plugins.echo]\nsource = \"echo.wasm\"\n[plugins.echo]\n", &["line 3", "duplicate key", "hint: keep one"]),
         ("[plugins.echo]\nsource = \"a\"\nsource = \"b\"\n", &["line 3", "duplicate key", "hint: keep one"]),
-        ("[plugins.echo]\nsource = \"echo.wasm\"\ngrants = {}", &["unknown field `grants`"]),
+        (
+            "[plugins.echo]\nsource = \"echo.wasm\"\ngrants = { htp = [] }",
+            &["line 3", "unknown field `htp`", "write `http`"],
+        ),
+        (
+            "[plugins.echo]\nsource = \"echo.wasm\"\n[plugins.echo.grants]\nhttp = [\"GET https://ok@evil.example/\"]",
+            &["line 4", "https://ok@evil.example/"],
+        ),
         (
             "[plugins.echo.tool.echo]\nconfirm = true\n[plugins.echo]\nsource = \"echo.wasm\"",
             &["unknown field `confirm`"],

@@ -124,9 +124,8 @@ fn every_line_is_the_hosts_and_the_memory_comes_back() {
         guests::OUTCOMES
     ));
     folder.write("streams.wasm", wat::parse_str(STREAMS).expect("a component"));
-    // Code is made before, so that no call waits for it.
-    let (code, _) = folder.json(&["list", "--json"]);
-    assert_eq!(code, Some(0));
+    // Code is made at approval, so that no call waits for it.
+    folder.approve_all();
     let mut host = Piped::start(&folder);
     for i in 0..50 {
         let id = host.call("echo_echo", &json!({ "text": i.to_string() }));

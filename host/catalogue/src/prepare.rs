@@ -9,7 +9,7 @@ use std::{
 
 use portcullis_policy::{Annotations, Digest, ToolDefinition, ToolName};
 use portcullis_runtime::{
-    Component, Runtime,
+    Component, Plugin, Runtime,
     component::{Description, Function},
     wit::{self, Definitions},
 };
@@ -35,7 +35,8 @@ pub struct Examined {
     pub inspection: Inspection,
     /// What `approve` would approve.
     pub candidate: Arc<Candidate>,
-    /// Why a rule refuses one of its definitions. Then it can be looked at, and neither approved nor served.
+    /// Why a rule refuses one of its definitions, or the host what it imports or needs. Then it can be looked at, and
+    /// neither approved nor served.
     pub refused: Option<String>,
     /// The digest of each definition.
     pub(crate) digests: BTreeMap<ToolName, Digest>,
@@ -113,6 +114,9 @@ impl Examined {
             tools.insert(name, Definition { function: function.full_name(), json });
         }
         let Inspection { component, description, .. } = &inspection;
+        if let Err(error) = Plugin::check(description) {
+            refused = Some(error.to_string());
+        }
         let candidate = Candidate {
             plugin: spec.name.clone(),
             source: spec.written_source.clone(),

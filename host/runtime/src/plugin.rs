@@ -66,6 +66,14 @@ pub enum LoadError {
 }
 
 impl Plugin {
+    /// Whether what `description` imports and needs can be had at all. Nothing is compiled.
+    ///
+    /// # Errors
+    /// When it cannot.
+    pub fn check(description: &Description) -> Result<(), LoadError> {
+        capability::check(description)
+    }
+
     /// Makes `component` ready, as `description` describes it; at most `concurrency` calls of it compute at one time.
     ///
     /// # Errors

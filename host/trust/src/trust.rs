@@ -23,6 +23,8 @@ use crate::{
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod held;
+#[cfg(test)]
 mod tests;
 mod write;
 

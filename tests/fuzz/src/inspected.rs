@@ -25,8 +25,11 @@ pub fn generated(seed: &[u8]) {
             id: wasm_encoder::ComponentSectionId::CoreModule.into(),
             data: &bytes,
         });
-        let described = check(&component.finish()).expect("a component that exports nothing");
-        assert!(described.functions.is_empty() && described.imports.is_empty());
+        // Not every core module may stand in a component: names of imports that repeat may not.
+        match check(&component.finish()) {
+            Ok(described) => assert!(described.functions.is_empty() && described.imports.is_empty()),
+            Err(error) => assert!(matches!(error, DescribeError::Invalid { .. }), "{error:?}"),
+        }
     }
 }
 

@@ -338,6 +338,19 @@ proptest! {
     }
 
     /// Nothing that a finding shows is raw, and no definition is too strange.
+    /// The same as `tests/fuzz` has it: any JSON at all.
+    #[test]
+    fn any_value_is_examined_in_bounds(value in canonical::tests::any_value()) {
+        let findings = examined(&value);
+        prop_assert!(findings.len() <= 2 * (MAX_FINDINGS + 1));
+        for finding in &findings {
+            for text in [&finding.place, &finding.detail] {
+                prop_assert_eq!(&crate::escaped(text).to_string(), text);
+            }
+        }
+        prop_assert_eq!(examined(&value), findings);
+    }
+
     #[test]
     fn findings_are_shown_escaped(texts in texts()) {
         for finding in examined(&definition(&texts)) {

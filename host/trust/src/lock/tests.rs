@@ -161,6 +161,31 @@ proptest! {
         prop_assert_eq!(text.lines().find(|line| !line.is_empty() && !lines.insert(*line)), None);
     }
 
+    /// The same as `tests/fuzz` has it, from a lock with a few bytes changed.
+    #[test]
+    fn whatever_is_read_can_be_written(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..4),
+    ) {
+        let mut whole = lock(&["alpha", "beta"]);
+        whole.plugins.values_mut().for_each(|block| block.grants = grants());
+        let mut bytes = whole.render(&BTreeSet::new()).expect("text").into_bytes();
+        for (at, byte, how) in edits {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => _ = bytes.remove(at),
+            }
+        }
+        match Lock::read(&bytes) {
+            Ok(read) => {
+                let text = read.render(&BTreeSet::new()).expect("text");
+                prop_assert_eq!(Lock::parse(&text).expect("a lock"), read);
+            }
+            Err(error) => prop_assert_eq!(escaped(&error.to_string()).to_string(), error.to_string()),
+        }
+    }
+
     #[test]
     fn no_text_is_too_much(text in "(version = 1\n)?[\\s\\S]{0,60}") {
         _ = Lock::parse(&text);
