@@ -11,6 +11,10 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeValLike,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -42,13 +46,25 @@ pub(crate) struct House {
 impl House {
     /// Plugins by name, with the path of each and more lines of its table.
     pub(crate) fn new(plugins: &[(&str, &str, &str)]) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
+        let house = Self { dir: tempfile::tempdir()?, approved: Cell::new(false) };
+        house.configure(plugins)?;
+        Ok(house)
+    }
+
+    /// Configures these plugins instead.
+    pub(crate) fn configure(&self, plugins: &[(&str, &str, &str)]) -> anyhow::Result<()> {
         let mut config = String::new();
         for (name, source, more) in plugins {
             config += &format!("[plugins.{name}]\nsource = {source:?}\n{more}\n");
         }
-        fs::write(dir.path().join("portcullis.toml"), config)?;
-        Ok(Self { dir, approved: Cell::new(false) })
+        self.put("portcullis.toml", config.as_bytes())
+    }
+
+    /// Puts a file into its folder, in one step, as a careful editor does.
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        let new = self.path().join("new");
+        fs::write(&new, bytes)?;
+        Ok(fs::rename(new, self.path().join(name))?)
     }
 
     /// The trivial guest alone.
@@ -106,6 +122,13 @@ impl Bench {
         Ok(())
     }
 
+    /// The same; the processor time of the command and of its children.
+    pub(crate) fn computed(&self, house: &House, arguments: &[&str]) -> anyhow::Result<Duration> {
+        let before = children()?;
+        self.run(house, arguments)?;
+        Ok(children()? - before)
+    }
+
     /// Approves what is configured, once.
     fn approve(&self, side: Side<'_>) -> anyhow::Result<()> {
         let Side::Ours(house) = side else { return Ok(()) };
@@ -140,6 +163,13 @@ impl Bench {
         }
         command
     }
+}
+
+/// Processor time of all children that have ended, and of those that they waited for.
+fn children() -> anyhow::Result<Duration> {
+    let used = getrusage(UsageWho::RUSAGE_CHILDREN)?;
+    let times = [used.user_time(), used.system_time()];
+    Ok(times.map(|time| Duration::from_micros(time.num_microseconds().unsigned_abs())).iter().sum())
 }
 
 /// A server, killed when dropped.

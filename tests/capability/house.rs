@@ -13,7 +13,7 @@ use portcullis_catalogue::{Admission, CallError, Catalogue, PluginSpec, Progress
 use portcullis_gateway::{Ended, Gateway, Incoming};
 use portcullis_policy::{Limits, PluginName, Principal};
 use portcullis_runtime::{
-    Runtime, RuntimeOptions, StateDir,
+    Runtime, RuntimeOptions, StateDir, Surroundings,
     worker::{WorkerCommand, WorkerLimits},
 };
 use serde_json::{Value, json};
@@ -119,7 +119,8 @@ impl House {
         let ledger = Ledger::open(&state.join("audit.jsonl"), "test".into(), &state.key_for("audit"), SystemTime::now);
         let ledger = Arc::new(ledger.expect("a ledger"));
         let worker = WorkerCommand { program: PORTCULLIS.into(), arguments: vec!["worker".into()], limits };
-        let options = RuntimeOptions { max_concurrent_calls: slots, worker };
+        let surroundings = Surroundings::of_this_machine(dir.path(), vec![state.path().to_owned()]);
+        let options = RuntimeOptions { max_concurrent_calls: slots, worker, surroundings };
         let runtime = Runtime::new(options, &state).expect("a workshop");
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
         let gateway = Gateway::new(Arc::clone(&catalogue), ledger, "test".into());
@@ -265,6 +266,7 @@ fn spec(dir: &Path, guest: Guest) -> PluginSpec {
         written_source: String::new(),
         source,
         grants: Arc::default(),
+        secrets: Arc::default(),
         prefix: format!("{name}_"),
         tools: None,
         enabled: true,

@@ -129,6 +129,18 @@ pub enum Event<'a> {
         /// Length of the arguments as JSON, in bytes.
         arguments_bytes: u64,
     },
+    /// A call asked for what its plugin is not granted, and did not get it.
+    #[serde(rename = "capability.denied")]
+    CapabilityDenied {
+        /// The call of the intent.
+        call: u64,
+        /// The kind of grant: `http`, `files`.
+        capability: &'a str,
+        /// What was asked for, without its query and without any value.
+        target: &'a str,
+        /// Why not.
+        reason: &'a str,
+    },
     /// A call ended.
     #[serde(rename = "call.outcome")]
     CallOutcome {

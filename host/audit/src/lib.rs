@@ -8,7 +8,9 @@
 mod event;
 mod file;
 mod record;
+mod secret;
 
 pub use event::{Event, Outcome, PluginState};
 pub use file::{AuditError, Clock, Ledger};
-pub use record::{CallRecord, Used};
+pub use record::{CallNotes, CallRecord, Used};
+pub use secret::Secret;

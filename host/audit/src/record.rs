@@ -1,7 +1,10 @@
 //! The record of one call: opened before it runs, closed before the reply leaves.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -20,6 +23,37 @@ pub struct Used {
     pub fuel: Option<u64>,
     /// Most bytes of linear memory at one time.
     pub memory: u64,
+}
+
+/// Most refusals of one call that are recorded; the guest decides how many there are.
+const MAX_REFUSALS: u32 = 16;
+
+/// What may be noted of a call while it runs, by whom it is handed to.
+#[derive(Clone, Debug)]
+pub struct CallNotes {
+    ledger: Arc<Ledger>,
+    call: u64,
+    refusals: Arc<AtomicU32>,
+}
+
+impl CallNotes {
+    /// Records that the guest asked for `target` and did not get it: the first 16 times. False where it was not recorded.
+    pub fn denied(&self, capability: &str, target: &str, reason: &str) -> bool {
+        if self.refusals.fetch_add(1, Ordering::Relaxed) >= MAX_REFUSALS {
+            return false;
+        }
+        let event = Event::CapabilityDenied { call: self.call, capability, target, reason };
+        if let Err(error) = self.ledger.append(&event) {
+            // What was refused did not happen, and the outcome of the call will not be recorded either.
+            tracing::error!(call = self.call, %error, "a refusal is not in the audit log");
+        }
+        true
+    }
+
+    /// How often the guest asked for what it did not get.
+    pub fn refusals(&self) -> u32 {
+        self.refusals.load(Ordering::Relaxed)
+    }
 }
 
 /// An intent that stands in the ledger and waits for its outcome. Dropped unclosed, it is closed as cancelled.
@@ -60,6 +94,11 @@ impl CallRecord {
     /// The call's number, unique in the session.
     pub fn call(&self) -> u64 {
         self.call
+    }
+
+    /// What the call may note while it runs.
+    pub fn notes(&self) -> CallNotes {
+        CallNotes { ledger: Arc::clone(&self.ledger), call: self.call, refusals: Arc::default() }
     }
 
     /// Writes the outcome.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use portcullis_audit::{Event, PluginState};
 use portcullis_policy::Effective;
-use portcullis_runtime::Component;
+use portcullis_runtime::{Component, Terms};
 use portcullis_trust::{Approval, ApprovedTool, Difference, Judgement, LineKind};
 
 use crate::{
     Catalogue, PluginSpec, State,
     admission::Admitted,
     draft::Entry,
-    prepare::{Examined, Unfit},
+    prepare::{Examined, Refusal, Unfit},
     served::{self, NotServed, Served},
     snapshot::Code,
 };
@@ -50,7 +50,8 @@ impl Catalogue {
         let refused = examined.as_ref().ok().and_then(|examined| examined.refused.clone());
         let state = match (&examined, unserved, &approval) {
             (_, None | Some(NotServed::Mapping { .. }), _) if refused.is_some() && standing.reason().is_none() => {
-                State::Broken { reason: refused.unwrap_or_default() }
+                let Refusal { reason, mend } = refused.unwrap_or_else(|| String::new().into());
+                State::Broken { reason, mend }
             }
             (_, Some(NotServed::Mapping { .. }), _) | (Ok(_), None, Some(_)) => {
                 self.compare(&spec, approval.as_deref(), examined.as_deref())
@@ -60,7 +61,7 @@ impl Catalogue {
                 (State::Quarantined { reason: Some(_) } | State::Disabled, _) => standing,
                 _ => unfit.state.clone(),
             },
-            (_, Some(error), _) => State::Broken { reason: error.to_string() },
+            (_, Some(error), _) => State::Broken { reason: error.to_string(), mend: None },
             (Ok(_), None, None) => standing,
         };
         let entry = Entry { spec, examined: Some(examined), served, state, hint };
@@ -86,11 +87,16 @@ impl Catalogue {
             Err(unfit) => unfit.component.as_ref(),
         };
         let bytes = || served::approved_bytes(store, approval, read);
-        let concurrency = approval.limits.concurrency.min(spec.limits.concurrency);
+        let terms = Arc::new(Terms {
+            plugin: spec.name.clone(),
+            concurrency: approval.limits.concurrency.min(spec.limits.concurrency),
+            grants: Effective::new(Arc::new(approval.grants.clone()), Arc::clone(&spec.grants)),
+            secrets: Arc::clone(&spec.secrets),
+        });
         // What failed is tried again: it may have been the machine's fault.
         let kept = before.filter(|before| {
             before.approval.sha256 == approval.sha256
-                && before.concurrency == concurrency
+                && before.terms == terms
                 && !matches!(*before.code.borrow(), Code::Failed)
         });
         let (description, code) = match kept {
@@ -98,13 +104,12 @@ impl Catalogue {
             None => {
                 let component: Component = bytes()?;
                 let description = served::description(&self.runtime, &component, present).await?;
-                let code = self.make_code(&spec.name, component, Arc::clone(&description), concurrency);
+                let code = self.make_code(component, Arc::clone(&description), Arc::clone(&terms));
                 (description, code)
             }
         };
         let tools = served::tools(store, approval, &description, spec, present)?;
-        let grants = Effective::new(Arc::new(approval.grants.clone()), Arc::clone(&spec.grants));
-        Ok(Served { approval: Arc::clone(approval), description, tools, grants, concurrency, code })
+        Ok(Served { approval: Arc::clone(approval), description, tools, terms, code })
     }
 
     /// Whether what lies there is what was approved, or what of it differs.

@@ -1,11 +1,11 @@
 //! What an operator does to what may run: approve, compare, remove, disable, accept a lock. Each is recorded, done or
 //! refused. No door reaches this.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, error::Error, sync::Arc};
 
 use portcullis_audit::Event;
-use portcullis_policy::{Digest, PluginName, ToolName};
-use portcullis_runtime::{LoadError, Plugin};
+use portcullis_policy::{Digest, Effective, PluginName, ToolName};
+use portcullis_runtime::{LoadError, Plugin, Terms};
 use portcullis_trust::{
     Approval, ApproveRequest, Approved, Difference, DigestPrefix, Finding, LockReview, Standing, ToolNames, Trust,
     TrustError, collisions,
@@ -15,7 +15,7 @@ use crate::{
     Catalogue, State,
     admission::Admission,
     draft::{Entry, NameCollision},
-    prepare::Examined,
+    prepare::{Examined, Refusal},
 };
 
 /// Who acts, and when.
@@ -49,6 +49,8 @@ pub enum ApprovalError {
         plugin: PluginName,
         /// Why.
         reason: String,
+        /// What to write or to do.
+        mend: Option<String>,
     },
     /// Its tools would be taken for another's.
     #[error(transparent)]
@@ -75,7 +77,10 @@ impl ApprovalError {
         match self {
             Self::Unknown { .. } => Some("portcullis list".into()),
             Self::Disabled { plugin } => Some(format!("in `[plugins.{plugin}]`: enabled = true")),
-            Self::Unfit { plugin, .. } | Self::Load { plugin, .. } => Some(format!("portcullis inspect {plugin}")),
+            Self::Unfit { plugin, mend, .. } => mend.clone().or_else(|| Some(format!("portcullis inspect {plugin}"))),
+            Self::Load { plugin, source } => {
+                source.hint(plugin).or_else(|| Some(format!("portcullis inspect {plugin}")))
+            }
             Self::Collision(collision) => Some(collision.hint()),
             Self::Trust(error) => error.hint(),
             Self::NoLock => None,
@@ -153,8 +158,8 @@ impl Catalogue {
         let trust = self.trust()?;
         let plugins = self.plugins.lock().await;
         let (entry, examined) = fit(&plugins.entries, plugin)?;
-        if let Some(reason) = examined.refused.clone() {
-            return Err(ApprovalError::Unfit { plugin: plugin.clone(), reason });
+        if let Some(Refusal { reason, mend }) = examined.refused.clone() {
+            return Err(ApprovalError::Unfit { plugin: plugin.clone(), reason, mend });
         }
         // Before anything of it is compiled: the operator may have read other bytes.
         if !expected.matches(examined.candidate.sha256) {
@@ -168,11 +173,17 @@ impl Catalogue {
             collision.refused() && (collision.one.plugin == *plugin || collision.other.plugin == *plugin)
         };
         if let Some(collision) = collisions(all).into_iter().find(ours) {
-            return Err(NameCollision(collision).into());
+            return Err(NameCollision::renaming(collision, |owned| owned.plugin == *plugin).into());
         }
         let inspection = &examined.inspection;
+        let terms = Terms {
+            plugin: plugin.clone(),
+            concurrency: entry.spec.limits.concurrency,
+            grants: Effective::new(Arc::clone(&entry.spec.grants), Arc::clone(&entry.spec.grants)),
+            secrets: Arc::clone(&entry.spec.secrets),
+        };
         let (component, description) = (&inspection.component, Arc::clone(&inspection.description));
-        let load = Plugin::load(&self.runtime, component, description, entry.spec.limits.concurrency).await;
+        let load = Plugin::load(&self.runtime, component, description, &terms).await;
         load.map_err(|source| ApprovalError::Load { plugin: plugin.clone(), source })?;
         let request = ApproveRequest {
             expected,
@@ -265,7 +276,13 @@ impl Catalogue {
         }
     }
 
-    fn refused(&self, plugin: Option<&PluginName>, error: &ApprovalError, operator: &Operator) {
+    /// Records that a command approved nothing before it came here: no digest was given that could be one, or the
+    /// operator did not say yes.
+    pub fn turned_away(&self, plugin: Option<&PluginName>, error: &dyn Error, operator: &Operator) {
+        self.refused(plugin, error, operator);
+    }
+
+    fn refused(&self, plugin: Option<&PluginName>, error: &dyn Error, operator: &Operator) {
         self.record(&Event::Refused { plugin, reason: &error.to_string(), by: &operator.name });
     }
 }
@@ -280,7 +297,7 @@ fn fit<'a>(
         Some(Ok(examined)) => Ok((entry, examined)),
         Some(Err(unfit)) => {
             let reason = unfit.state.reason().unwrap_or("nothing is known of it").to_owned();
-            Err(ApprovalError::Unfit { plugin: plugin.clone(), reason })
+            Err(ApprovalError::Unfit { plugin: plugin.clone(), reason, mend: None })
         }
         None => Err(ApprovalError::Disabled { plugin: plugin.clone() }),
     }

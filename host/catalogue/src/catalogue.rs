@@ -10,8 +10,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use portcullis_audit::{Event, Ledger, PluginState};
-use portcullis_policy::{Digest, PluginName};
-use portcullis_runtime::{Component, LoadError, Plugin, Runtime};
+use portcullis_policy::PluginName;
+use portcullis_runtime::{Component, LoadError, Plugin, Runtime, Terms};
 use tokio::sync::watch;
 
 use crate::{
@@ -34,8 +34,8 @@ pub struct Catalogue {
     changes: watch::Sender<u64>,
     /// The plugins of the current configuration; held while it changes.
     pub(crate) plugins: tokio::sync::Mutex<Plugins>,
-    /// Code that did not come to be, by digest; it breaks the plugin in each snapshot after.
-    failed: Mutex<HashMap<Digest, LoadError>>,
+    /// Why code did not come to be; it breaks the plugin in each snapshot after.
+    failed: Mutex<HashMap<PluginName, LoadError>>,
 }
 
 /// What a register is for.
@@ -135,22 +135,21 @@ impl Catalogue {
     /// Has the plugin's code made or mapped in a task of its own.
     pub(crate) fn make_code(
         self: &Arc<Self>,
-        name: &PluginName,
         component: Component,
         description: Arc<portcullis_runtime::component::Description>,
-        concurrency: u32,
+        terms: Arc<Terms>,
     ) -> watch::Receiver<Code> {
         let (made, code) = watch::channel(Code::Preparing);
         if self.purpose == Purpose::Review {
             return code;
         }
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&component.digest());
-        let name = name.clone();
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).remove(&terms.plugin);
+        let name = terms.plugin.clone();
         let runtime = Arc::clone(&self.runtime);
         let catalogue = Arc::downgrade(self);
         tokio::spawn(async move {
             let digest = component.digest();
-            match Plugin::load(&runtime, &component, description, concurrency).await {
+            match Plugin::load(&runtime, &component, description, &terms).await {
                 Ok(plugin) => {
                     made.send_replace(Code::Ready(plugin));
                     if let Some(catalogue) = Weak::upgrade(&catalogue) {
@@ -159,7 +158,8 @@ impl Catalogue {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(plugin = %name, %digest, %error, "plugin broken");
+                    let next = error.hint(&name).unwrap_or_default();
+                    tracing::warn!(plugin = %name, %digest, %error, next, "plugin broken");
                     if let Some(catalogue) = Weak::upgrade(&catalogue) {
                         let (state, reason) = (PluginState::Broken, error.to_string());
                         catalogue.record(&Event::Plugin {
@@ -168,7 +168,7 @@ impl Catalogue {
                             state,
                             reason: Some(&reason),
                         });
-                        catalogue.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, error);
+                        catalogue.failed.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), error);
                         let plugins = catalogue.plugins.lock().await;
                         _ = catalogue.publish(&plugins);
                     }
@@ -192,7 +192,7 @@ impl Catalogue {
 
     /// Why the code of what is served did not come to be.
     fn failure(&self, served: &Served) -> Option<LoadError> {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get(&served.approval.sha256).cloned()
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).get(&served.terms.plugin).cloned()
     }
 
     /// What happened to a plugin goes on whether or not it could be recorded: nothing of it runs by that.

@@ -82,6 +82,15 @@ impl StartError {
 pub struct NameCollision(pub(crate) Collision);
 
 impl NameCollision {
+    /// The hint renames the other one's tools, or the one's where `newcomer` holds of it alone: what was approved keeps
+    /// its names, since other names are approved anew.
+    pub(crate) fn renaming(mut collision: Collision, newcomer: impl Fn(&Owned) -> bool) -> Self {
+        if newcomer(&collision.one) && !newcomer(&collision.other) {
+            std::mem::swap(&mut collision.one, &mut collision.other);
+        }
+        Self(collision)
+    }
+
     fn told(&self) -> String {
         let Collision { folding, one, other } = &self.0;
         let (first, second) = (&one.plugin, &other.plugin);
@@ -144,7 +153,8 @@ impl Draft {
                 status.into_iter().for_each(|status| status.warnings.push(collision.to_string()));
             }
         }
-        draft.errors.extend(refused.into_iter().map(|collision| NameCollision(collision).into()));
+        let waits = |owned: &Owned| !runs(owned);
+        draft.errors.extend(refused.into_iter().map(|collision| NameCollision::renaming(collision, waits).into()));
         draft
     }
 
@@ -173,7 +183,10 @@ impl Draft {
             None => {}
         }
         match (served, failure) {
-            (Some(_), Some(failure)) => status.state = State::Broken { reason: failure.to_string() },
+            (Some(_), Some(failure)) => {
+                let mend = failure.hint(&spec.name);
+                status.state = State::Broken { reason: failure.to_string(), mend };
+            }
             (Some(served), None) => self.serve(spec, served, &mut status, unserved),
             (None, _) => {}
         }
@@ -219,7 +232,7 @@ impl Draft {
             status.tools.push(name.clone());
             let approved = approval.tool_limits.get(&tool.name).unwrap_or(&approval.limits);
             let limits = spec.limits_of(&tool.name).min(approved);
-            let grants = served.grants.clone();
+            let grants = served.terms.grants.clone();
             let rules = ToolRules { plugin: spec.name.clone(), tool: name.clone(), limits, grants };
             self.tools.push(Tool {
                 definition: Arc::clone(&tool.definition),

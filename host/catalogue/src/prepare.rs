@@ -37,9 +37,24 @@ pub struct Examined {
     pub candidate: Arc<Candidate>,
     /// Why a rule refuses one of its definitions, or the host what it imports or needs. Then it can be looked at, and
     /// neither approved nor served.
-    pub refused: Option<String>,
+    pub refused: Option<Refusal>,
     /// The digest of each definition.
     pub(crate) digests: BTreeMap<ToolName, Digest>,
+}
+
+/// Why a component cannot be approved as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Why.
+    pub reason: String,
+    /// What to write into the configuration, where that mends it.
+    pub mend: Option<String>,
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Self {
+        Self { reason, mend: None }
+    }
 }
 
 /// A component that cannot be a plugin as it lies there.
@@ -55,7 +70,7 @@ pub struct Unfit {
 
 impl Unfit {
     fn broken(reason: String, component: &Component) -> Self {
-        Self { state: State::Broken { reason }, component: Some(component.clone()), unknown: None }
+        Self { state: State::Broken { reason, mend: None }, component: Some(component.clone()), unknown: None }
     }
 }
 
@@ -72,7 +87,7 @@ pub async fn inspect(
     let component = tokio::task::block_in_place(|| Component::read(source)).map_err(|error| {
         let reason = error.to_string();
         let missing = error.kind() == io::ErrorKind::NotFound;
-        let state = if missing { State::Missing { reason } } else { State::Broken { reason } };
+        let state = if missing { State::Missing { reason } } else { State::Broken { reason, mend: None } };
         Unfit { state, component: None, unknown: None }
     })?;
     let description = match runtime.describe(&component).await {
@@ -106,16 +121,18 @@ impl Examined {
             let against = against.map(|Finding { rule, place, detail, .. }| format!("{place}: {detail} ({rule})"));
             match (against, definition_digest(&json)) {
                 (None, Ok(digest)) => _ = digests.insert(name.clone(), digest),
-                (Some(why), _) => refused = refused.or(Some(format!("the definition of `{name}` is refused: {why}"))),
+                (Some(why), _) => {
+                    refused = refused.or(Some(format!("the definition of `{name}` is refused: {why}").into()));
+                }
                 (None, Err(why)) => {
-                    refused = refused.or(Some(format!("the definition of `{name}` is refused: {why}")));
+                    refused = refused.or(Some(format!("the definition of `{name}` is refused: {why}").into()));
                 }
             }
             tools.insert(name, Definition { function: function.full_name(), json });
         }
         let Inspection { component, description, .. } = &inspection;
-        if let Err(error) = Plugin::check(description) {
-            refused = Some(error.to_string());
+        if let Err(error) = Plugin::check(description, &spec.grants) {
+            refused = Some(Refusal { reason: error.to_string(), mend: error.hint(&spec.name) });
         }
         let candidate = Candidate {
             plugin: spec.name.clone(),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use portcullis_policy::{Digest, Effective, ToolDefinition, ToolName};
+use portcullis_policy::{Digest, ToolDefinition, ToolName};
 use portcullis_runtime::{
-    Component, Runtime,
+    Component, Runtime, Terms,
     component::{Description, MAPPING_VERSION},
     wit,
 };
@@ -19,9 +19,8 @@ pub(crate) struct Served {
     pub(crate) approval: Arc<Approval>,
     pub(crate) description: Arc<Description>,
     pub(crate) tools: Vec<ServedTool>,
-    pub(crate) grants: Effective,
-    /// Calls at one time that the code was made for.
-    pub(crate) concurrency: u32,
+    /// What the code was made for.
+    pub(crate) terms: Arc<Terms>,
     pub(crate) code: watch::Receiver<Code>,
 }
 

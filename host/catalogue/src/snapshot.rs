@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use portcullis_audit::CallNotes;
 use portcullis_policy::{Digest, Permit, PluginName, ToolDefinition, ToolName, ToolRules};
 use portcullis_runtime::{CallEnd, CallError, CallRequest, Plugin, Progress};
 use serde::Serialize;
@@ -109,6 +110,9 @@ pub enum State {
     Broken {
         /// Why.
         reason: String,
+        /// What to write or to do, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        mend: Option<String>,
     },
 }
 
@@ -130,7 +134,7 @@ impl State {
         match self {
             Self::Approved | Self::Disabled => None,
             Self::Quarantined { reason } => reason.as_deref(),
-            Self::PendingReview { changes: reason } | Self::Missing { reason } | Self::Broken { reason } => {
+            Self::PendingReview { changes: reason } | Self::Missing { reason } | Self::Broken { reason, .. } => {
                 Some(reason)
             }
         }
@@ -153,7 +157,7 @@ impl State {
             Self::PendingReview { .. } => Some(format!("portcullis diff {plugin}")),
             Self::Disabled => Some(format!("portcullis approve {plugin}")),
             Self::Missing { .. } => Some("portcullis build DIR".to_owned()),
-            Self::Broken { .. } => Some(format!("portcullis inspect {plugin}")),
+            Self::Broken { mend, .. } => mend.clone().or_else(|| Some(format!("portcullis inspect {plugin}"))),
         }
     }
 
@@ -175,6 +179,8 @@ pub struct ToolCall {
     pub arguments: Map<String, Value>,
     /// Its name in the operator's records.
     pub id: String,
+    /// Where refusals are recorded.
+    pub notes: CallNotes,
     /// Where reports of progress go.
     pub reports: Option<mpsc::Sender<Progress>>,
     /// When it came in.
@@ -241,9 +247,10 @@ impl Tool {
     /// # Errors
     /// When there is no code to run. How a call that ran ended is in its [`CallEnd`].
     pub async fn call(&self, call: ToolCall) -> Result<CallEnd, CallError> {
-        let ToolCall { permit, arguments, id, reports, received } = call;
+        let ToolCall { permit, arguments, id, notes, reports, received } = call;
         let plugin = self.plugin(received, permit.limits().deadline).await?;
-        Ok(plugin.call(CallRequest { permit, function: self.function, arguments, id, reports, received }).await)
+        let function = self.function;
+        Ok(plugin.call(CallRequest { permit, function, arguments, id, notes, reports, received }).await)
     }
 
     async fn plugin(&self, received: Instant, limit: Duration) -> Result<Plugin, CallError> {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use portcullis_policy::{Annotations, Grants, Limits, PluginName};
+use portcullis_policy::{Annotations, Grants, Limits, PluginName, SecretSource};
 
 /// One plugin of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct PluginSpec {
     pub limits: Limits,
     /// What its calls may reach.
     pub grants: Arc<Grants>,
+    /// Where the secrets of the configuration are, by name.
+    pub secrets: Arc<BTreeMap<String, SecretSource>>,
     /// By function: what differs.
     pub settings: BTreeMap<String, ToolSpec>,
 }

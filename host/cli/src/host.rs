@@ -10,7 +10,7 @@ use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
 use portcullis_gateway::Gateway;
 use portcullis_runtime::{
-    Runtime, RuntimeOptions, StateDir, StateError,
+    Runtime, RuntimeOptions, StateDir, StateError, Surroundings,
     worker::{WorkerCommand, WorkerLimits},
 };
 use portcullis_trust::{Trust, TrustOptions};
@@ -43,7 +43,8 @@ impl Host {
     }
 
     fn of(config: &Config, command: &str, purpose: Purpose) -> anyhow::Result<Self> {
-        Self::furnish(&config.state_dir, config.max_concurrent_calls, command, purpose, |state| {
+        let folder = config.lock.parent().unwrap_or(Path::new(""));
+        Self::furnish(&config.state_dir, folder, config.max_concurrent_calls, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
             let folder = state.subdirectory(APPROVALS).map_err(|error| state_fault(&error))?;
             let (lock, key) = (config.lock.clone(), state.key_for("accepted"));
@@ -55,11 +56,12 @@ impl Host {
 
     /// Puts a house together that serves what this process has built, and needs no approval.
     pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
-        Self::furnish(state_dir, calls, command, Purpose::Calls, |_| Ok(Admission::Built))
+        Self::furnish(state_dir, Path::new(""), calls, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
 
     fn furnish(
         state_dir: &Path,
+        folder: &Path,
         max_concurrent_calls: u32,
         command: &str,
         purpose: Purpose,
@@ -75,7 +77,8 @@ impl Host {
         let ledger = Arc::new(ledger);
         let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
         ledger.append(&started).map_err(|error| fault(&error, None))?;
-        let options = RuntimeOptions { max_concurrent_calls, worker: worker()? };
+        let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
+        let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
         let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), session);

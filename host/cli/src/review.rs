@@ -6,7 +6,7 @@ use std::{
 };
 
 use portcullis_catalogue::{Review, State};
-use portcullis_policy::{Grants, PluginName, Reach};
+use portcullis_policy::{Grants, Limits, PluginName, Reach};
 use portcullis_trust::{Difference, LineKind, Severity};
 use serde_json::{Value, json};
 
@@ -38,9 +38,11 @@ pub(crate) fn as_data(review: &Review, name: Option<&PluginName>) -> Value {
         "requests": inspection.description.requests,
         "grants": candidate.grants,
         "limits": candidate.limits,
+        "toolLimits": candidate.tool_limits,
         "warnings": inspection.description.warnings,
         "findings": findings.collect::<Vec<_>>(),
-        "refused": examined.refused,
+        "refused": examined.refused.as_ref().map(|refusal| &refusal.reason),
+        "mend": examined.refused.as_ref().and_then(|refusal| refusal.mend.as_ref()),
         "approve": name.filter(|_| examined.refused.is_none()).map(|name| approve_line(review, name)),
     })
 }
@@ -78,6 +80,7 @@ pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
     }
     _ = writeln!(text, "\nGrants of the configuration");
     grants(&mut text, &candidate.grants);
+    limits(&mut text, &candidate.limits, &candidate.tool_limits);
     let warnings = inspection.description.warnings.iter().map(|warning| (Severity::Warn, escape(warning)));
     let found = findings.iter().map(|(tool, finding)| {
         // The rules have escaped what they show.
@@ -94,7 +97,12 @@ pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
     }
     let Some(name) = name else { return text };
     match difference {
-        _ if examined.refused.is_some() => _ = writeln!(text, "\nIt cannot be approved as it is."),
+        _ if examined.refused.is_some() => {
+            _ = writeln!(text, "\nIt cannot be approved as it is.");
+            if let Some(mend) = examined.refused.as_ref().and_then(|refusal| refusal.mend.as_ref()) {
+                _ = writeln!(text, "{} {}", paint(Colour::Plain, "hint:"), escape(mend));
+            }
+        }
         Some(difference) if !difference.widens() => {}
         Some(_) => {
             _ = writeln!(text, "\nWhat differs from what was approved: portcullis diff {name}");
@@ -175,6 +183,19 @@ fn grants(text: &mut String, grants: &Grants) {
     }
     if !any {
         _ = writeln!(text, "  none");
+    }
+}
+
+fn limits(text: &mut String, limits: &Limits, of_tools: &BTreeMap<String, Limits>) {
+    _ = writeln!(text, "\nLimits of a call");
+    let shown = |limits: &Limits| {
+        let given = serde_json::to_value(limits).unwrap_or_default();
+        let pairs = given.as_object().into_iter().flatten().map(|(key, value)| format!("{key} {}", plain(value)));
+        pairs.collect::<Vec<_>>().join(", ")
+    };
+    _ = writeln!(text, "  {}", shown(limits));
+    for (function, limits) in of_tools {
+        _ = writeln!(text, "  {}: {}", escape(function), shown(limits));
     }
 }
 

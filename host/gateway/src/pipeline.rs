@@ -84,7 +84,8 @@ impl Gateway {
         };
         let id = format!("{}-{}", self.session, record.call());
         let Incoming { arguments, reports, .. } = call;
-        let end = tool.call(ToolCall { permit, arguments, id, reports, received }).await;
+        let notes = record.notes();
+        let end = tool.call(ToolCall { permit, arguments, id, notes: notes.clone(), reports, received }).await;
         let (result, account) = settle(end, received);
         self.tell_operator(&rules.tool, &result, &account);
         let outcome = match &result {
@@ -132,7 +133,7 @@ impl Gateway {
         }
         for line in account.printed.iter().flat_map(|(lines, _)| lines) {
             // Debug formatting escapes what a terminal would obey.
-            tracing::debug!(%tool, error = line.error, text = ?line.text, "printed");
+            tracing::debug!(%tool, source = line.source.as_str(), text = ?line.text, "printed");
         }
     }
 }

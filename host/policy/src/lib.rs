@@ -10,8 +10,10 @@ mod digest;
 mod grant;
 mod limits;
 mod names;
+mod need;
 mod principal;
 mod reach;
+mod secret_source;
 mod size;
 mod tool;
 
@@ -26,6 +28,8 @@ pub use limits::{
     Limits, LimitsError, LimitsOverride, MAX_CONCURRENCY, MAX_DEADLINE, MAX_FUEL, MAX_MEMORY, MAX_OUTPUT,
 };
 pub use names::{MAX_PLUGIN_NAME, MAX_TOOL_NAME, NameError, PluginName, ToolName, snake_case};
+pub use need::{Need, Needs};
 pub use principal::Principal;
 pub use reach::Reach;
+pub use secret_source::SecretSource;
 pub use tool::{Annotations, AnnotationsError, ToolDefinition, ToolRules};

@@ -6,3 +6,18 @@ wasmtime::component::bindgen!({
     path: "../../wit",
     world: "portcullis:host/imports",
 });
+
+/// `wasi:logging`, which no release of WASI has: the draft that toolchains use.
+pub(crate) mod logging {
+    wasmtime::component::bindgen!({
+        inline: "
+            package wasi:logging@0.1.0-draft;
+            interface logging {
+                enum level { trace, debug, info, warn, error, critical }
+                log: func(level: level, context: string, message: string);
+            }
+            world imports { import logging; }
+        ",
+        imports: { default: trappable },
+    });
+}

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use portcullis_audit::Used;
+use portcullis_audit::{CallNotes, Used};
 use portcullis_policy::Permit;
 use serde_json::{Map, Value};
 use tokio::{
@@ -31,6 +31,8 @@ pub struct CallRequest {
     pub arguments: Map<String, Value>,
     /// Its name in the operator's records.
     pub id: String,
+    /// Where refusals are recorded.
+    pub notes: CallNotes,
     /// Where reports of progress go, where the client asked for them.
     pub reports: Option<mpsc::Sender<Progress>>,
     /// When it came in: the deadline counts from here.
@@ -112,7 +114,7 @@ struct Running {
 
 impl Running {
     async fn run(self, request: CallRequest) -> Ran {
-        let CallRequest { permit, function, arguments, id, reports, received } = request;
+        let CallRequest { permit, function, arguments, id, notes, reports, received } = request;
         let Some((function, export)) = self.loaded.function(function) else {
             return (Err(CallError::Host(format!("function {function} is not there"))), Some(0));
         };
@@ -127,7 +129,8 @@ impl Running {
         let principal = permit.principal().clone();
         let deadline = received + limits.deadline;
         let ctx = Ctx { id, principal, deadline, reports, last: f64::NEG_INFINITY };
-        let mut store = match Sandbox::store(&self.runtime.engine, limits, &self.log, ctx) {
+        let mut store = match Sandbox::store(&self.runtime.engine, limits, &self.log, ctx, &self.loaded.granted, &notes)
+        {
             Ok(store) => store,
             Err(error) => return (Err(CallError::Host(format!("{error:#}"))), None),
         };

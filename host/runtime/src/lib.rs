@@ -24,9 +24,9 @@ pub mod wit;
 pub mod worker;
 
 pub use call::{CallEnd, CallRequest, Reply};
-pub use capability::call::Progress;
+pub use capability::{Resolve, Surroundings, Terms, call::Progress};
 pub use error::CallError;
 pub use plugin::{LoadError, Plugin};
 pub use runtime::{Component, PrepareError, Runtime, RuntimeError, RuntimeOptions};
-pub use sandbox::LogLine;
+pub use sandbox::{LogLevel, LogLine, LogSource};
 pub use state::{StateDir, StateError};

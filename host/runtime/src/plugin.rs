@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use portcullis_policy::Digest;
+use portcullis_policy::{Digest, Grants, Need, PluginName};
 use tokio::sync::Semaphore;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use crate::{
-    capability,
+    capability::{self, Granted, Terms},
     component::{Description, Function},
     native,
     quantum::Pace,
@@ -31,6 +31,7 @@ pub(crate) struct Loaded {
     exports: Vec<Option<Export>>,
     pub(crate) instance: InstancePre<Sandbox>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) granted: Granted,
 }
 
 /// A function that can be called.
@@ -51,11 +52,42 @@ pub enum LoadError {
         /// The imports.
         imports: Vec<String>,
     },
+    /// It imports what only a grant gives.
+    #[error("it imports `{import}`, which nothing grants")]
+    Ungranted {
+        /// The import.
+        import: String,
+        /// What to write below `[plugins.NAME.grants]`.
+        line: String,
+    },
     /// It states needs that nothing grants.
-    #[error("it needs what is not granted: {}", needs.join(", "))]
+    #[error("it needs what is not granted: {}", shown(needs))]
     Needs {
-        /// The needs, each as its author wrote it.
-        needs: Vec<String>,
+        /// The needs.
+        needs: Vec<Need>,
+    },
+    /// What it states that it needs cannot be read.
+    #[error("what it states that it needs cannot be read: {0}")]
+    Requests(String),
+    /// A directory that is granted cannot be given to it.
+    #[error("the directory `{host}` of its grants cannot be given to it: {reason}")]
+    Directory {
+        /// The directory, as the configuration names it.
+        host: String,
+        /// Why.
+        reason: String,
+        /// What to write or to do instead.
+        hint: String,
+    },
+    /// A secret that is granted cannot be had.
+    #[error("the secret `{name}` of its grants cannot be had: {reason}")]
+    Secret {
+        /// Its name.
+        name: String,
+        /// Why; nothing of its value.
+        reason: String,
+        /// What to write or to do instead.
+        hint: String,
     },
     /// What was decoded is not what was compiled.
     #[error("its types are not what they were decoded as: {0}")]
@@ -65,26 +97,49 @@ pub enum LoadError {
     Link(String),
 }
 
+/// The needs in one line, with nothing in it that a terminal would obey.
+fn shown(needs: &[Need]) -> String {
+    let one = |need: &Need| format!("{} {} ({})", need.kind, need.what.escape_debug(), need.reason.escape_debug());
+    needs.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+impl LoadError {
+    /// What to write into the configuration, or to do, so that `plugin` can be loaded.
+    pub fn hint(&self, plugin: &PluginName) -> Option<String> {
+        let below = |lines: &[&str]| format!("in `[plugins.{plugin}.grants]`: {}", lines.join("; "));
+        match self {
+            Self::Ungranted { line, .. } => Some(below(&[line])),
+            Self::Needs { needs } => Some(below(&needs.iter().map(|need| need.line.as_str()).collect::<Vec<_>>())),
+            Self::Directory { hint, .. } | Self::Secret { hint, .. } => Some(hint.clone()),
+            Self::Prepare(_) | Self::UnknownImports { .. } | Self::Requests(_) | Self::Mismatch(_) | Self::Link(_) => {
+                None
+            }
+        }
+    }
+}
+
 impl Plugin {
-    /// Whether what `description` imports and needs can be had at all. Nothing is compiled.
+    /// Whether what `description` imports and needs can be had under `grants`. Nothing is compiled.
     ///
     /// # Errors
     /// When it cannot.
-    pub fn check(description: &Description) -> Result<(), LoadError> {
-        capability::check(description)
+    pub fn check(description: &Description, grants: &Grants) -> Result<(), LoadError> {
+        capability::check(description, grants)
     }
 
-    /// Makes `component` ready, as `description` describes it; at most `concurrency` calls of it compute at one time.
+    /// Makes `component` ready, as `description` describes it, on `terms`: opens what they grant, once.
     ///
     /// # Errors
-    /// When it imports or needs what it cannot get, does not compile, or is not what was decoded.
+    /// When it imports or needs what it cannot get, does not compile, or is not what was decoded; when something that
+    /// is granted cannot be opened.
     pub async fn load(
         runtime: &Arc<Runtime>,
         component: &Component,
         description: Arc<Description>,
-        concurrency: u32,
+        terms: &Terms,
     ) -> Result<Self, LoadError> {
-        capability::check(&description)?;
+        capability::check(&description, terms.grants.configured())?;
+        let granted = tokio::task::block_in_place(|| Granted::open(terms, &runtime.surroundings))?;
         let native = runtime.native(component).await?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let code = tokio::task::block_in_place(|| native::load(&runtime.engine, &native)).map_err(link)?;
@@ -95,9 +150,9 @@ impl Plugin {
             Some(Export { index, pace: Arc::default() })
         };
         let exports = (0..description.functions.len()).map(export).collect();
-        let slots = Arc::new(Semaphore::new(concurrency as usize));
+        let slots = Arc::new(Semaphore::new(terms.concurrency as usize));
         let digest = component.digest();
-        let loaded = Loaded { digest, exports, instance, slots, description };
+        let loaded = Loaded { digest, exports, instance, slots, description, granted };
         Ok(Self { runtime: Arc::clone(runtime), loaded: Arc::new(loaded) })
     }
 

@@ -17,6 +17,7 @@ use wasmtime::{Engine, component::Linker};
 
 use crate::{
     cache::{Cache, Kind, Verified},
+    capability::Surroundings,
     component::{Description, MAPPING_VERSION, MAX_COMPONENT},
     engine,
     quantum::Background,
@@ -86,6 +87,8 @@ pub struct RuntimeOptions {
     pub max_concurrent_calls: u32,
     /// How to start a child process for decoding and compiling.
     pub worker: WorkerCommand,
+    /// What of the machine grants can open.
+    pub surroundings: Surroundings,
 }
 
 /// The workshop could not be set up.
@@ -121,6 +124,7 @@ pub struct Runtime {
     pub(crate) slots: Arc<Semaphore>,
     /// Places to wait for a slot in.
     queue: Semaphore,
+    pub(crate) surroundings: Surroundings,
     cache: Cache,
     worker: Worker,
     /// What names native code in the cache: the engine's compatibility hash, since `deserialize` itself compares only
@@ -145,6 +149,7 @@ impl Runtime {
             background: Background::start().map_err(RuntimeError::Threads)?,
             slots: Arc::new(Semaphore::new(options.max_concurrent_calls as usize)),
             queue: Semaphore::new(MAX_QUEUE),
+            surroundings: options.surroundings,
             cache: Cache::open(state)?,
             worker: Worker::new(options.worker),
             engine_hash,

@@ -36,7 +36,7 @@ pub enum ComponentError {
         digest: Digest,
     },
     /// What lies under its name are other bytes.
-    #[error("the file in the store is damaged or was changed, `{}`: expected {expected}, found {found}", path.display())]
+    #[error("the file in the store is damaged or was changed: expected {expected}, found {found}")]
     Damaged {
         /// The file.
         path: PathBuf,

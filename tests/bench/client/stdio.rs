@@ -6,13 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::{Value, json};
 
 use crate::{
     client::{Client, Request},
     server::Process,
 };
+
+/// What a server tells when its tools changed.
+const LIST_CHANGED: &[u8] = b"{\"jsonrpc\":\"2.0\",\"method\":\"notifications/tools/list_changed\"";
+/// Seconds that such news may take before it is given up on: many times what is promised.
+const PATIENCE: i64 = 10;
 
 /// A session with a child.
 pub(crate) struct Stdio {
@@ -22,6 +28,8 @@ pub(crate) struct Stdio {
     /// Kept from line to line.
     line: Vec<u8>,
     id: u64,
+    /// The server told of a change, and nobody has asked.
+    told: bool,
 }
 
 impl Stdio {
@@ -35,6 +43,7 @@ impl Stdio {
             process,
             line: Vec::new(),
             id: 1_000_000,
+            told: false,
         };
         let initialize = Request {
             method: "initialize",
@@ -52,13 +61,32 @@ impl Stdio {
         Ok((session, took))
     }
 
+    /// Waits until the server tells that its tools changed, or has told so since this was last asked.
+    pub(crate) fn list_changed(&mut self) -> anyhow::Result<()> {
+        while !std::mem::take(&mut self.told) {
+            if self.stdout.buffer().is_empty() {
+                let mut news = [PollFd::new(self.stdout.get_ref(), PollFlags::IN)];
+                let within = Timespec { tv_sec: PATIENCE, tv_nsec: 0 };
+                ensure!(poll(&mut news, Some(&within))? > 0, "the server told of no change within {PATIENCE} s");
+            }
+            self.read()?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> anyhow::Result<()> {
+        self.line.clear();
+        if self.stdout.read_until(b'\n', &mut self.line)? == 0 {
+            bail!("the server closed its standard output");
+        }
+        self.told |= self.line.starts_with(LIST_CHANGED);
+        Ok(())
+    }
+
     /// Reads the next reply; what the server only tells, such as that its list changed, is passed over.
     fn receive(&mut self, request: &Request) -> anyhow::Result<()> {
         loop {
-            self.line.clear();
-            if self.stdout.read_until(b'\n', &mut self.line)? == 0 {
-                bail!("the server closed its standard output");
-            }
+            self.read()?;
             if !self.line.starts_with(b"{\"jsonrpc\":\"2.0\",\"method\"") {
                 return request.check(&self.line);
             }

@@ -2,13 +2,14 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, ensure};
+use portcullis_audit::{CallRecord, Ledger};
 use portcullis_policy::{Limits, Permit, PluginName, Principal, ToolName, ToolRules, decide};
 use portcullis_runtime::{
-    CallRequest, Component, Plugin, Reply, Runtime, RuntimeOptions, StateDir,
+    CallRequest, Component, Plugin, Reply, Runtime, RuntimeOptions, StateDir, Surroundings, Terms,
     worker::{WorkerCommand, WorkerLimits},
 };
 use serde_json::{Map, Value};
@@ -65,6 +66,8 @@ struct Ours {
     plugin: Plugin,
     permit: Permit,
     arguments: Map<String, Value>,
+    /// Not on the clock: what a call would note its refusals in.
+    record: CallRecord,
 }
 
 impl Ours {
@@ -74,21 +77,32 @@ impl Ours {
             arguments: vec!["worker".into()],
             limits: WorkerLimits::default(),
         };
-        let options = RuntimeOptions { max_concurrent_calls: sandbox::CALLS, worker };
-        let runtime = Arc::new(Runtime::new(options, &StateDir::open(state)?)?);
+        let surroundings = Surroundings::of_this_machine(state, Vec::new());
+        let options = RuntimeOptions { max_concurrent_calls: sandbox::CALLS, worker, surroundings };
+        let state = StateDir::open(state)?;
+        let ledger = Ledger::open(&state.join("audit.jsonl"), "bench".into(), &[0; 32], SystemTime::now)?;
+        let runtime = Arc::new(Runtime::new(options, &state)?);
         let component = Component::read(portcullis_artifacts::ECHO.as_ref())?;
         let description = Arc::new(runtime.describe(&component).await?);
         let limits = Limits::default();
-        let plugin = Plugin::load(&runtime, &component, description, limits.concurrency).await?;
+        let terms = Terms {
+            plugin: PluginName::new("echo")?,
+            concurrency: limits.concurrency,
+            grants: Default::default(),
+            secrets: Default::default(),
+        };
+        let plugin = Plugin::load(&runtime, &component, description, &terms).await?;
         let rules = ToolRules {
             plugin: PluginName::new("echo")?,
             tool: ToolName::new("echo_echo")?,
             limits,
             grants: Default::default(),
         };
+        let (tool, name) = (rules.tool.clone(), rules.plugin.clone());
         let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
+        let record = CallRecord::open(&Arc::new(ledger), permit.principal(), &tool, &name, component.digest(), b"{}")?;
         let arguments = Map::from_iter([("text".to_owned(), Value::from(TEXT))]);
-        Ok(Self { plugin, permit, arguments })
+        Ok(Self { plugin, permit, arguments, record })
     }
 
     async fn timed(&self) -> anyhow::Result<Duration> {
@@ -97,6 +111,7 @@ impl Ours {
             function: 0,
             arguments: self.arguments.clone(),
             id: "bench-1".into(),
+            notes: self.record.notes(),
             reports: None,
             received: Instant::now(),
         };

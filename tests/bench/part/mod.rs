@@ -1,6 +1,8 @@
 //! The parts of the measurement, in the order in which they run.
 
+mod approval;
 mod calls;
+mod foreign;
 mod in_process;
 mod list;
 mod memory;
@@ -28,11 +30,21 @@ pub(crate) enum Part {
     List,
     /// From the start of the process to the first reply.
     Start,
+    /// Inspecting, a start with 50 approved plugins, and changes of one.
+    Approval,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::InProcess, Self::Stdio, Self::Http, Self::Neighbours, Self::Memory, Self::List, Self::Start];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::InProcess,
+        Self::Stdio,
+        Self::Http,
+        Self::Neighbours,
+        Self::Memory,
+        Self::List,
+        Self::Start,
+        Self::Approval,
+    ];
 
     /// Measures it.
     pub(crate) fn measure(self, bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
@@ -44,6 +56,7 @@ impl Part {
             Self::Memory => memory::measure(bench, report),
             Self::List => list::measure(bench, report),
             Self::Start => start::measure(bench, report),
+            Self::Approval => approval::measure(bench, report),
         }
     }
 }

@@ -1,14 +1,10 @@
 //! From the start of the process to the reply to `initialize`, and to the first answer of a plugin, with a full cache.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
 use serde_json::json;
 
 use crate::{
     client::{Client, Request, Stdio},
+    part::foreign::component,
     report::{Bound, Report},
     samples::Least,
     server::{Bench, House, Side},
@@ -47,24 +43,4 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         report.figure(&format!("start to the first answer of {name}"), "ms", first.millis(), Bound::None)?;
     }
     Ok(())
-}
-
-/// The component of a foreign toolchain, where `tests/setup` has put it; the newest.
-#[expect(clippy::print_stderr, reason = "standard output is the report's")]
-fn component(prefix: &str) -> anyhow::Result<Option<String>> {
-    let tools = std::env::var_os("PORTCULLIS_TOOLS").map(PathBuf::from);
-    let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools"));
-    let folder = tools.join("components");
-    let mut newest = None;
-    for entry in fs::read_dir(&folder).into_iter().flatten() {
-        let entry = entry?;
-        let name = entry.file_name().into_string().unwrap_or_default();
-        if name.starts_with(prefix) && name.ends_with(".wasm") {
-            newest = newest.max(Some((entry.metadata()?.modified()?, entry.path().canonicalize()?)));
-        }
-    }
-    if newest.is_none() {
-        eprintln!("no `{prefix}*.wasm` in {}: run `tests/setup/run --components`", folder.display());
-    }
-    Ok(newest.and_then(|(_, path)| path.into_os_string().into_string().ok()))
 }

@@ -70,18 +70,17 @@ fn p9_one_more_directory_or_variable_waits() {
 #[test]
 fn p9_a_higher_limit_waits() {
     check_widening("[plugins.first.limits]\nmemory = '8MiB'", "[plugins.first.limits]\nmemory = '16MiB'", "+ memory: ");
-    check_widening(
-        "",
-        "[plugins.first.tool.answer.limits]\ndeadline = '60s'",
-        "+ answer: deadline: ",
-    );
+    check_widening("", "[plugins.first.tool.answer.limits]\ndeadline = '60s'", "+ answer: deadline: ");
 }
 
 #[test]
 fn a_plugin_that_asks_for_less_needs_no_approval() {
     let folder = house_with("[plugins.first.grants]\nenv = { UNITS = 'metric', MORE = 'x' }");
     let host = folder.serve();
-    configure(&folder, &both("[plugins.first.limits]\ndeadline = '2s'\n[plugins.first.grants]\nenv = { UNITS = 'metric' }"));
+    configure(
+        &folder,
+        &both("[plugins.first.limits]\ndeadline = '2s'\n[plugins.first.grants]\nenv = { UNITS = 'metric' }"),
+    );
     host.logged("the configuration changed");
     stands(&folder, "approved");
     let diff = done(&folder, &["diff", "first"]);
@@ -182,8 +181,14 @@ fn p17_annotations_are_what_the_grants_make_them_or_stricter() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains("tool.answer.annotations") && said.contains(hint), "{said}");
     };
-    milder(&format!("{http}\n[plugins.first.tool.answer.annotations]\nread-only-hint = true"), "hint: leave `read-only-hint` out");
-    milder(&format!("{http}\n[plugins.first.tool.answer.annotations]\nopen-world-hint = false"), "hint: leave `open-world-hint` out");
+    milder(
+        &format!("{http}\n[plugins.first.tool.answer.annotations]\nread-only-hint = true"),
+        "hint: leave `read-only-hint` out",
+    );
+    milder(
+        &format!("{http}\n[plugins.first.tool.answer.annotations]\nopen-world-hint = false"),
+        "hint: leave `open-world-hint` out",
+    );
 }
 
 #[test]

@@ -55,21 +55,9 @@ async fn looked(config: Config, command: &str) -> anyhow::Result<Host> {
 pub(crate) async fn plugin(config: Config, name: &str, how: Approve) -> anyhow::Result<ExitCode> {
     let name = named(name)?;
     let host = looked(config, "approve").await?;
-    let expected = match &how.sha256 {
-        Some(text) => DigestPrefix::parse(text).map_err(|error| {
-            Fault::error(format!("`--sha256`: {error}"), Some(format!("portcullis inspect {name}")))
-        })?,
-        None => {
-            let review = host.catalogue.review(&name).await.map_err(|error| fault(&error))?;
-            let shown = match &review.difference {
-                Some(difference) => review::difference_text(difference),
-                None => review::as_text(&review, Some(&name)),
-            };
-            ask(&shown, &format!("Approve `{name}` with these bytes?"), || review::approve_line(&review, &name))?;
-            review.examined.candidate.sha256.into()
-        }
-    };
     let operator = operator();
+    let expected = expected(&host, &name, how.sha256.as_deref()).await;
+    let expected = expected.inspect_err(|error| host.catalogue.turned_away(Some(&name), error.as_ref(), &operator))?;
     let approving = host.catalogue.approve(&name, expected, how.allow_downgrade, &operator);
     let approved = render::waiting("compiling…", approving).await;
     host.close();
@@ -84,27 +72,40 @@ pub(crate) async fn plugin(config: Config, name: &str, how: Approve) -> anyhow::
     Ok(ExitCode::SUCCESS)
 }
 
+/// The bytes that the operator has looked at: by the digest that was given, or by showing them and asking.
+async fn expected(host: &Host, name: &PluginName, sha256: Option<&str>) -> anyhow::Result<DigestPrefix> {
+    if let Some(text) = sha256 {
+        let hint = Some(format!("portcullis inspect {name}"));
+        return DigestPrefix::parse(text).map_err(|error| Fault::error(format!("`--sha256`: {error}"), hint));
+    }
+    let review = host.catalogue.review(name).await.map_err(|error| fault(&error))?;
+    let shown = match &review.difference {
+        Some(difference) => review::difference_text(difference),
+        None => review::as_text(&review, Some(name)),
+    };
+    ask(&shown, &format!("Approve `{name}` with these bytes?"), || review::approve_line(&review, name))?;
+    Ok(review.examined.candidate.sha256.into())
+}
+
 /// `approve --lock`: takes over what a lock says that came from elsewhere.
 pub(crate) async fn lock(config: Config, how: Approve) -> anyhow::Result<ExitCode> {
     let host = Host::for_review(&config, "approve")?;
     let review = host.catalogue.lock_review().map_err(|error| fault(&error))?;
+    let operator = operator();
+    let line = || format!("portcullis approve --lock --sha256 {}", review.digest);
     let expected = match &how.sha256 {
-        Some(text) => text.parse::<Digest>().map_err(|error| {
-            let hint = format!("portcullis approve --lock --sha256 {}", review.digest);
-            Fault::error(format!("`--sha256`: {error}: the whole digest of the lock"), Some(hint))
-        })?,
+        Some(text) => text
+            .parse::<Digest>()
+            .map_err(|error| Fault::error(format!("`--sha256`: {error}: the whole digest of the lock"), Some(line()))),
         None if review.is_empty() => {
             render::data("the lock is the one that this host has accepted\n")?;
             host.close();
             return Ok(ExitCode::SUCCESS);
         }
-        None => {
-            let line = || format!("portcullis approve --lock --sha256 {}", review.digest);
-            ask(&lock_text(&review), "Accept this lock?", line)?;
-            review.digest
-        }
+        None => ask(&lock_text(&review), "Accept this lock?", line).map(|()| review.digest),
     };
-    let accepted = host.catalogue.accept_lock(expected, how.allow_downgrade, &operator());
+    let expected = expected.inspect_err(|error| host.catalogue.turned_away(None, error.as_ref(), &operator))?;
+    let accepted = host.catalogue.accept_lock(expected, how.allow_downgrade, &operator);
     host.close();
     let accepted = accepted.map_err(|error| fault(&error))?;
     if how.as_json {

@@ -65,7 +65,7 @@ pub(crate) async fn run(
     let (printed, dropped) = account.printed.unwrap_or_default();
     if log {
         for line in &printed {
-            render::note(&format!("{} {}", if line.error { "stderr:" } else { "stdout:" }, line.text));
+            render::note(&format!("{}: {}", line.source.as_str(), line.text));
         }
         if dropped > 0 {
             render::note(&format!("{dropped} more bytes were not kept"));
@@ -78,7 +78,8 @@ pub(crate) async fn run(
             Ok(Reply::ToolError(error)) => ("toolError", error.value.clone()),
             Err(error) => ("error", json!({ "outcome": error.outcome(), "message": error.to_string() })),
         };
-        let lines: Vec<_> = printed.iter().map(|line| json!({ "error": line.error, "text": line.text })).collect();
+        let lines: Vec<_> =
+            printed.iter().map(|line| json!({ "source": line.source.as_str(), "text": line.text })).collect();
         let mut end = Map::new();
         end.insert("used".into(), json!(used));
         end.insert(name.into(), value);

@@ -44,6 +44,7 @@ impl Workspace {
                     enabled: true,
                     limits: Limits::default(),
                     grants: Arc::default(),
+                    secrets: Arc::default(),
                     settings: Default::default(),
                 })
             })

@@ -81,6 +81,7 @@ async fn of_file(host: &Host, source: PathBuf) -> anyhow::Result<Review> {
         enabled: true,
         limits: Limits::default(),
         grants: Arc::default(),
+        secrets: Arc::default(),
         settings: Default::default(),
     };
     let examined = Examined::read(host.catalogue.runtime(), &spec).await;

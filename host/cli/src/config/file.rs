@@ -28,6 +28,21 @@ pub(crate) struct File {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Plugin>")]
     pub(crate) plugins: BTreeMap<PluginName, Plugin>,
+    /// Secrets that the host puts into requests of plugins that are granted them, by name: `[secrets.NAME]`.
+    #[serde(default)]
+    pub(crate) secrets: BTreeMap<String, Secret>,
+}
+
+/// Where a secret is. Exactly one of the three; its value stands in no log, error or record.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Secret {
+    /// A variable of the host's environment. Example: `env = "OPENWEATHER_KEY"`
+    pub(crate) env: Option<String>,
+    /// A file; a line feed at its end is no part of the secret. Example: `file = "keys/openweather"`
+    pub(crate) file: Option<PathBuf>,
+    /// A program and its arguments, whose output is the secret; it has ten seconds. Example: `command = ["pass", "openweather"]`
+    pub(crate) command: Option<Vec<String>>,
 }
 
 /// How the host serves.

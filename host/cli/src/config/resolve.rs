@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use portcullis_catalogue::{PluginSpec, ToolSpec};
-use portcullis_policy::{Annotations, Limits, LimitsOverride, PluginName, ToolName, snake_case};
+use portcullis_policy::{Annotations, Limits, LimitsOverride, PluginName, SecretSource, ToolName, snake_case};
 
 use crate::config::{Config, file};
 
@@ -29,7 +29,9 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         return wrong("`server.name` must have from 1 to 100 bytes of plain text".into(), "name = \"portcullis\"");
     }
     let defaults = limits(&Limits::default(), &file.limits, "limits")?;
-    let plugins = file.plugins.into_iter().map(|(name, written)| plugin(name, written, &defaults, folder));
+    let secrets = file.secrets.into_iter().map(|(name, written)| Ok((name.clone(), secret(&name, written, folder)?)));
+    let secrets = Arc::new(secrets.collect::<Result<BTreeMap<_, _>, Wrong>>()?);
+    let plugins = file.plugins.into_iter().map(|(name, written)| plugin(name, written, &defaults, &secrets, folder));
     let state_dir = folder.join(file.state_dir);
     Ok(Config {
         state_dir,
@@ -41,7 +43,27 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
     })
 }
 
-fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &Path) -> Result<PluginSpec, Wrong> {
+fn secret(name: &str, written: file::Secret, folder: &Path) -> Result<SecretSource, Wrong> {
+    match (written.env, written.file, written.command) {
+        (Some(variable), None, None) if !variable.is_empty() => Ok(SecretSource::Env(variable)),
+        (None, Some(file), None) if !file.as_os_str().is_empty() => Ok(SecretSource::File(folder.join(file))),
+        (None, None, Some(command)) if command.first().is_some_and(|program| !program.is_empty()) => {
+            Ok(SecretSource::Command(command))
+        }
+        _ => wrong(
+            format!("`secrets.{name}` must have one of `env`, `file` and `command`"),
+            format!("env = \"{}\"", snake_case(name).to_ascii_uppercase()),
+        ),
+    }
+}
+
+fn plugin(
+    name: PluginName,
+    written: file::Plugin,
+    defaults: &Limits,
+    secrets: &Arc<BTreeMap<String, SecretSource>>,
+    folder: &Path,
+) -> Result<PluginSpec, Wrong> {
     let key = format!("plugins.{name}");
     let prefix = written.prefix.unwrap_or_else(|| format!("{}_", snake_case(name.as_str())));
     // A prefix is part of a name, so it holds what a name may hold.
@@ -68,7 +90,7 @@ fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &P
         let annotations = match Annotations::of(&grants).stricter(written) {
             Ok(annotations) => annotations,
             Err(error) => {
-                let hint = snake_case(error.hint).replace('_', "-");
+                let hint = as_written(error.hint);
                 return wrong(format!("`{key}.annotations`: {error}"), format!("leave `{hint}` out"));
             }
         };
@@ -82,9 +104,16 @@ fn plugin(name: PluginName, written: file::Plugin, defaults: &Limits, folder: &P
         enabled: written.enabled,
         limits: own,
         grants,
+        secrets: Arc::clone(secrets),
         settings,
         name,
     })
+}
+
+/// The key of a hint that MCP writes `readOnlyHint`.
+fn as_written(hint: &str) -> String {
+    let dashed = |c: char| if c.is_ascii_uppercase() { format!("-{}", c.to_ascii_lowercase()) } else { c.to_string() };
+    hint.chars().map(dashed).collect()
 }
 
 fn limits(before: &Limits, written: &file::Limits, key: &str) -> Result<Limits, Wrong> {

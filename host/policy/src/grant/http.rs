@@ -117,6 +117,11 @@ pub enum HttpDenied<'a> {
 }
 
 impl Grants {
+    /// Whether an entry of `http` allows any request that `asked` is about.
+    pub(crate) fn http_touches(&self, asked: &HttpPattern) -> bool {
+        self.http.iter().any(|entry| entry.allow.may_overlap(asked))
+    }
+
     /// May a request by `method` to `target` be sent? Without an entry that allows it, it may not; deny beats allow.
     pub fn http(&self, method: &str, target: &RequestTarget) -> HttpDecision<'_> {
         let Some(method) = Method::parse(method) else { return HttpDecision::Denied(HttpDenied::Method) };

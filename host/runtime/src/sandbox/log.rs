@@ -37,11 +37,55 @@ impl fmt::Display for LogFlood {
 
 impl std::error::Error for LogFlood {}
 
+/// How a line came into the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogSource {
+    /// Through standard output.
+    Stdout,
+    /// Through standard error.
+    Stderr,
+    /// Through `wasi:logging`, at this level.
+    Log(LogLevel),
+}
+
+/// The levels of `wasi:logging`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// What happens, step by step.
+    Trace,
+    /// What helps to find a fault.
+    Debug,
+    /// What an operator may want to know.
+    Info,
+    /// What may go wrong.
+    Warn,
+    /// What went wrong.
+    Error,
+    /// What ends the program.
+    Critical,
+}
+
+impl LogSource {
+    /// `stdout`, `stderr`, or the level.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+            Self::Log(LogLevel::Trace) => "trace",
+            Self::Log(LogLevel::Debug) => "debug",
+            Self::Log(LogLevel::Info) => "info",
+            Self::Log(LogLevel::Warn) => "warn",
+            Self::Log(LogLevel::Error) => "error",
+            Self::Log(LogLevel::Critical) => "critical",
+        }
+    }
+}
+
 /// One line that a guest printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// It came through standard error.
-    pub error: bool,
+    /// How it came.
+    pub source: LogSource,
     /// The text, without the line feed; bytes that are no UTF-8 replaced. Escape it before a person's terminal sees it.
     pub text: String,
 }
@@ -57,15 +101,9 @@ pub(crate) struct CallLog {
 #[derive(Debug, Default)]
 struct Printed {
     /// In the order in which it came.
-    chunks: Vec<(Stream, Vec<u8>)>,
+    chunks: Vec<(LogSource, Vec<u8>)>,
     bytes: usize,
     dropped: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
-    Stdout,
-    Stderr,
 }
 
 impl CallLog {
@@ -78,11 +116,11 @@ impl CallLog {
     }
 
     pub(crate) fn stdout(self: &Arc<Self>) -> Printer {
-        Printer { log: Arc::clone(self), stream: Stream::Stdout }
+        Printer { log: Arc::clone(self), stream: LogSource::Stdout }
     }
 
     pub(crate) fn stderr(self: &Arc<Self>) -> Printer {
-        Printer { log: Arc::clone(self), stream: Stream::Stderr }
+        Printer { log: Arc::clone(self), stream: LogSource::Stderr }
     }
 
     /// What was printed, line by line, and how many bytes were dropped past the bound.
@@ -90,21 +128,30 @@ impl CallLog {
         let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
         let mut lines = Vec::new();
         let mut open: [Option<Vec<u8>>; 2] = [None, None];
-        for (stream, chunk) in &printed.chunks {
+        for (source, chunk) in &printed.chunks {
             let [out, err] = &mut open;
-            let error = *stream == Stream::Stderr;
-            let line = if error { err } else { out };
+            let source = *source;
+            let line = match source {
+                LogSource::Stdout => out,
+                LogSource::Stderr => err,
+                LogSource::Log(_) => {
+                    let text = chunk.strip_suffix(b"\n").unwrap_or(chunk);
+                    let texts = text.split(|byte| *byte == b'\n').map(String::from_utf8_lossy);
+                    lines.extend(texts.map(|text| LogLine { source, text: text.into_owned() }));
+                    continue;
+                }
+            };
             for piece in chunk.split_inclusive(|byte| *byte == b'\n') {
                 let text = line.get_or_insert_with(Vec::new);
                 text.extend_from_slice(piece.strip_suffix(b"\n").unwrap_or(piece));
                 if piece.ends_with(b"\n") {
-                    lines.push(LogLine { error, text: String::from_utf8_lossy(text).into_owned() });
+                    lines.push(LogLine { source, text: String::from_utf8_lossy(text).into_owned() });
                     *line = None;
                 }
             }
         }
-        for (error, text) in [false, true].into_iter().zip(open) {
-            lines.extend(text.map(|text| LogLine { error, text: String::from_utf8_lossy(&text).into_owned() }));
+        for (source, text) in [LogSource::Stdout, LogSource::Stderr].into_iter().zip(open) {
+            lines.extend(text.map(|text| LogLine { source, text: String::from_utf8_lossy(&text).into_owned() }));
         }
         (lines, printed.dropped)
     }
@@ -117,7 +164,17 @@ impl CallLog {
         }
     }
 
-    fn print(&self, stream: Stream, bytes: &[u8]) {
+    /// A line of `wasi:logging`.
+    pub(crate) fn log(&self, level: LogLevel, context: &str, message: &str) -> Result<(), LogFlood> {
+        if self.operations.fetch_add(1, Ordering::Relaxed) >= MAX_OPERATIONS {
+            return Err(LogFlood);
+        }
+        let line = if context.is_empty() { format!("{message}\n") } else { format!("{context}: {message}\n") };
+        self.print(LogSource::Log(level), line.as_bytes());
+        Ok(())
+    }
+
+    fn print(&self, stream: LogSource, bytes: &[u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -129,6 +186,7 @@ impl CallLog {
         }
         printed.bytes += kept.len();
         match printed.chunks.last_mut() {
+            // Joined with what came before: a program may write byte by byte.
             Some((last, chunk)) if *last == stream => chunk.extend_from_slice(kept),
             Some(_) | None => printed.chunks.push((stream, kept.to_vec())),
         }
@@ -139,7 +197,7 @@ impl CallLog {
 #[derive(Clone)]
 pub(crate) struct Printer {
     log: Arc<CallLog>,
-    stream: Stream,
+    stream: LogSource,
 }
 
 impl IsTerminal for Printer {
@@ -192,8 +250,19 @@ mod tests {
         out.write("a".into()).expect("a write");
         err.write("x\n".into()).expect("a write");
         out.write("b\nc".into()).expect("a write");
-        let line = |error, text: &str| LogLine { error, text: text.into() };
-        assert_eq!(log.lines(), (vec![line(true, "x"), line(false, "ab"), line(false, "c")], 0));
+        log.log(LogLevel::Warn, "disk", "half\nfull").expect("a line");
+        log.log(LogLevel::Info, "", "done").expect("a line");
+        let line = |source, text: &str| LogLine { source, text: text.into() };
+        let (out, err, warn) = (LogSource::Stdout, LogSource::Stderr, LogSource::Log(LogLevel::Warn));
+        let expected = [
+            line(err, "x"),
+            line(out, "ab"),
+            line(warn, "disk: half"),
+            line(warn, "full"),
+            line(LogSource::Log(LogLevel::Info), "done"),
+            line(out, "c"),
+        ];
+        assert_eq!(log.lines(), (expected.to_vec(), 0));
     }
 
     #[test]

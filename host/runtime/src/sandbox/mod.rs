@@ -1,28 +1,37 @@
 //! What a call lives in: the state of its store. Made for the call, and dropped with it.
 
-mod http;
 mod limiter;
 mod log;
 mod turns;
 
 use std::{sync::Arc, time::Instant};
 
+use portcullis_audit::CallNotes;
 use portcullis_policy::Limits;
 use wasmtime::{
     Store,
-    component::{HasSelf, Linker, ResourceTable},
+    component::{HasData, HasSelf, Linker, ResourceTable},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{
+    WasiCtx, WasiCtxView, WasiView,
+    cli::{WasiCli, WasiCliView as _},
+    clocks::{WasiClocks, WasiClocksView as _},
+    random::WasiRandom,
+    sockets::{WasiSockets, WasiSocketsView as _},
+};
+use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-pub use self::log::LogLine;
+pub use self::log::{LogLevel, LogLine, LogSource};
 pub(crate) use self::{
     limiter::{Exhausted, Limiter},
     log::{CallLog, LogFlood},
 };
 use crate::{
-    bindings, capability, engine,
-    sandbox::{http::NoRequests, turns::Turns},
+    bindings,
+    capability::{self, Granted},
+    engine,
+    sandbox::turns::Turns,
 };
 
 /// Entries of the table of host resources that a guest may hold at one time: streams, pollables, descriptors.
@@ -43,7 +52,10 @@ const HOST_BYTES_PER_OUTPUT_BYTE: usize = 32;
 pub(crate) struct Sandbox {
     wasi: WasiCtx,
     http: WasiHttpCtx,
-    requests: NoRequests,
+    requests: capability::http::Requests,
+    pub(crate) files: capability::files::Ctx,
+    pub(crate) settings: Arc<WasiConfigVariables>,
+    pub(crate) logging: capability::logging::Ctx,
     table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) call: capability::call::Ctx,
@@ -52,15 +64,19 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    /// A store for one call within `limits`: no argument, no variable, no file, no network; standard input closed,
-    /// standard output and error into `log`.
+    /// A store for one call within `limits`: no argument, and of variables, files and network what is `granted`;
+    /// standard input closed, standard output and error into `log`.
     pub(crate) fn store(
         engine: &wasmtime::Engine,
         limits: &Limits,
         log: &Arc<CallLog>,
         call: capability::call::Ctx,
+        granted: &Granted,
+        notes: &CallNotes,
     ) -> wasmtime::Result<Store<Self>> {
-        let wasi = WasiCtx::builder()
+        let mut wasi = WasiCtx::builder();
+        granted.variables.give(&mut wasi);
+        let wasi = wasi
             .stdout(log.stdout())
             .stderr(log.stderr())
             .allow_tcp(false)
@@ -74,7 +90,12 @@ impl Sandbox {
         table.set_max_capacity(MAX_RESOURCES);
         let limiter = Limiter::new(limits.memory, Arc::clone(log));
         let turn = Instant::now();
-        let mut store = Store::new(engine, Self { wasi, http, requests: NoRequests, table, limiter, call, turn });
+        let requests = capability::http::Requests::new(&granted.egress, notes.clone());
+        let files = capability::files::Ctx::new(&granted.directories, notes.clone());
+        let settings = Arc::clone(&granted.settings);
+        let logging = capability::logging::Ctx(Arc::clone(log));
+        let sandbox = Self { wasi, http, requests, files, settings, logging, table, limiter, call, turn };
+        let mut store = Store::new(engine, sandbox);
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.call_hook_async(Turns);
         // Armed before instantiation: start functions and `realloc` run guest code too.
@@ -94,12 +115,52 @@ impl Sandbox {
 /// When two definitions clash, which no input can cause.
 pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandbox>> {
     let mut linker: Linker<Sandbox> = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasi(&mut linker)?;
+    capability::files::add_to_linker(&mut linker)?;
+    capability::config::add_to_linker(&mut linker)?;
+    capability::logging::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     bindings::portcullis::host::call::add_to_linker::<_, HasSelf<capability::call::Ctx>>(&mut linker, |sandbox| {
         &mut sandbox.call
     })?;
     Ok(linker)
+}
+
+/// WASI but for files, interface by interface: upstream links all or nothing.
+fn wasi(l: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
+    use wasmtime_wasi::p2::bindings::{cli, clocks, random, sockets};
+    wasmtime_wasi_io::bindings::wasi::io::error::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
+    wasmtime_wasi_io::bindings::wasi::io::poll::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
+    wasmtime_wasi_io::bindings::wasi::io::streams::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
+    clocks::wall_clock::add_to_linker::<_, WasiClocks>(l, Sandbox::clocks)?;
+    clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(l, Sandbox::clocks)?;
+    random::random::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.wasi.random())?;
+    random::insecure::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.wasi.random())?;
+    random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.wasi.random())?;
+    cli::exit::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::environment::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::stdin::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::stdout::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::stderr::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::terminal_input::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::terminal_output::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::terminal_stdin::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::terminal_stdout::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    cli::terminal_stderr::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
+    sockets::tcp::add_to_linker::<_, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::udp::add_to_linker::<_, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::instance_network::add_to_linker::<_, WasiSockets>(l, Sandbox::sockets)?;
+    sockets::network::add_to_linker::<_, WasiSockets>(l, &Default::default(), Sandbox::sockets)?;
+    sockets::ip_name_lookup::add_to_linker::<_, WasiSockets>(l, Sandbox::sockets)
+}
+
+/// The table of host resources, for interfaces that need nothing else.
+struct Table;
+
+impl HasData for Table {
+    type Data<'a> = &'a mut ResourceTable;
 }
 
 impl WasiView for Sandbox {

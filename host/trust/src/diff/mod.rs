@@ -1,6 +1,7 @@
 //! What differs between what was approved and what lies there now. Says what a change widens; approves nothing.
 
 mod carriers;
+mod hints;
 mod lines;
 mod tools;
 
@@ -82,13 +83,14 @@ impl Difference {
                 tools_narrowed.insert(function.clone(), narrower);
             }
         }
+        let tools = hints::as_approved(approved, definitions, candidate);
         let old = Bytes { sha256: approved.sha256, size: approved.size };
         let new = Bytes { sha256: candidate.sha256, size: candidate.size };
         Self {
             widened,
             tools_widened,
             imports_added: candidate.imports.difference(&approved.imports).cloned().collect(),
-            tools: ToolsChanged::between(&approved.tools, definitions, &candidate.tools),
+            tools: ToolsChanged::between(&approved.tools, definitions, &tools),
             bytes: changed(old, new),
             mapping: changed(approved.mapping, candidate.mapping),
             imports_removed: approved.imports.difference(&candidate.imports).cloned().collect(),

@@ -289,3 +289,33 @@ fn the_largest_definitions_take_no_square() {
     let unique: BTreeSet<_> = found.lines().into_iter().map(|line| line.text).collect();
     assert!(unique.iter().any(|line| line.starts_with("    and ")), "the rest is counted");
 }
+
+/// A grant that is taken away makes hints milder, which is no matter of approval; any other hint is.
+#[test]
+fn hints_wait_unless_narrower_grants_alone_have_changed_them() {
+    let hints = |read_only: bool, open_world: bool| json!({ "readOnlyHint": read_only, "destructiveHint": !read_only, "openWorldHint": open_world });
+    let (http, none) = (json!(["GET https://a.example/**"]), json!([]));
+    let check = |approved: (&Value, Value), present: (&Value, Value), widens: bool| {
+        let mut pair = pair(|candidate| candidate.grants = grants(present.0.clone()));
+        pair.approved.grants = grants(approved.0.clone());
+        for (hints, definition) in [
+            (&approved.1, pair.definitions.get_mut(&tool("read")).unwrap()),
+            (&present.1, &mut pair.candidate.tools.get_mut(&tool("read")).unwrap().json),
+        ] {
+            definition["annotations"] = hints.clone();
+        }
+        let sha256 = definition_digest(&pair.definitions[&tool("read")]).unwrap();
+        pair.approved.tools.get_mut(&tool("read")).unwrap().sha256 = sha256;
+        let difference = difference(&pair);
+        assert_eq!(difference.widens(), widens, "{approved:?} {present:?}: {:?}", difference.lines());
+    };
+    let (strict, mild) = (hints(false, true), hints(true, false));
+    check((&http, strict.clone()), (&none, mild.clone()), false);
+    // Beside an operator's own that stays as it was.
+    check((&http, strict.clone()), (&none, hints(false, false)), false);
+    check((&http, strict.clone()), (&none, strict.clone()), false);
+    check((&none, hints(false, false)), (&none, mild.clone()), true);
+    check((&none, mild.clone()), (&none, strict.clone()), true);
+    check((&none, mild.clone()), (&http, strict.clone()), true);
+    check((&http, strict), (&http, mild), true);
+}
