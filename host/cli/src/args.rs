@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use portcullis_policy::Access;
 use portcullis_runtime::worker::{self, Job, WorkerLimits};
 
 /// Runs WebAssembly components as MCP tools, each call in a fresh sandbox.
@@ -100,6 +101,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dev: Vec<PathBuf>,
     },
+    /// Say whether a plugin may do something, and which line of the configuration decides
+    Explain {
+        /// The plugin
+        #[arg(value_name = "PLUGIN")]
+        plugin: String,
+        #[command(subcommand)]
+        question: Question,
+    },
     /// Check the configuration and the components that it names
     Check {
         /// Print the JSON Schema of the configuration instead
@@ -130,10 +139,55 @@ impl Command {
             | Self::Remove { .. }
             | Self::List
             | Self::Call { .. }
+            | Self::Explain { .. }
             | Self::Check { .. }
             | Self::Doctor
             | Self::Completions { .. }
             | Self::Worker(_) => "error",
+        }
+    }
+}
+
+/// What a plugin may do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Question {
+    /// May it send this request?
+    Http {
+        /// The method, as `GET`
+        method: String,
+        /// The URL
+        url: String,
+    },
+    /// May it read or write this file or directory?
+    Files {
+        /// The path, as the plugin sees it
+        path: String,
+        /// What it wants to do with it
+        #[arg(default_value = "read")]
+        access: FileAccess,
+    },
+    /// Does it see this variable?
+    Env {
+        /// The variable
+        name: String,
+    },
+}
+
+/// What is done with files.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum FileAccess {
+    /// They are read
+    Read,
+    /// They are read, changed and removed
+    #[value(alias = "write")]
+    ReadWrite,
+}
+
+impl From<FileAccess> for Access {
+    fn from(access: FileAccess) -> Self {
+        match access {
+            FileAccess::Read => Self::Read,
+            FileAccess::ReadWrite => Self::ReadWrite,
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Account {
     pub used: Used,
     /// What it printed, where anything ran.
     pub printed: Option<(Vec<portcullis_catalogue::LogLine>, u64)>,
+    /// How often it asked for what its plugin is not granted.
+    pub refusals: u32,
 }
 
 impl Gateway {
@@ -86,7 +88,8 @@ impl Gateway {
         let Incoming { arguments, reports, .. } = call;
         let notes = record.notes();
         let end = tool.call(ToolCall { permit, arguments, id, notes: notes.clone(), reports, received }).await;
-        let (result, account) = settle(end, received);
+        let (result, mut account) = settle(end, received);
+        account.refusals = notes.refusals();
         self.tell_operator(&rules.tool, &result, &account);
         let outcome = match &result {
             Ok(Reply::Structured(_)) => Outcome::Ok,
@@ -144,11 +147,11 @@ fn settle(end: Result<CallEnd, CallError>, received: Instant) -> (Result<Reply, 
         Ok(end) => {
             let printed = Some(end.log()).filter(|(lines, _)| !lines.is_empty());
             let used = end.used;
-            (end.result, Account { used, printed })
+            (end.result, Account { used, printed, refusals: 0 })
         }
         Err(error) => {
             let micros = u64::try_from(received.elapsed().as_micros()).unwrap_or(u64::MAX);
-            (Err(error), Account { used: Used { micros, ..Used::default() }, printed: None })
+            (Err(error), Account { used: Used { micros, ..Used::default() }, printed: None, refusals: 0 })
         }
     }
 }

@@ -9,6 +9,9 @@ use serde_json::Value;
 
 use crate::pipeline::Ended;
 
+/// The sentence for a client whose tool was refused something.
+const REFUSED: &str = "The host refused the tool something that it is not granted; its operator's log says what.";
+
 /// What a client is told.
 ///
 /// A tool that is not there is a fault of the request (-32602: a -32601 would become HTTP 404). Whatever happened to a
@@ -28,13 +31,19 @@ pub(crate) fn reply(tool: &str, ended: Ended) -> Result<CallToolResult, ErrorDat
             result.structured_content = Some(Value::Object(object));
             Ok(result)
         }
-        Ended::Answered(Ok(Reply::ToolError(error)), _) => Ok(failure(error.text)),
-        Ended::Answered(Err(error), _) => Ok(failure(error.to_string())),
+        Ended::Answered(Ok(Reply::ToolError(error)), account) => Ok(failure(error.text, account.refusals)),
+        Ended::Answered(Err(error), account) => Ok(failure(error.to_string(), account.refusals)),
     }
 }
 
-fn failure(text: String) -> CallToolResult {
-    CallToolResult::error(vec![ContentBlock::text(text)])
+/// What the tool or the host says of a failure, and where the host refused the tool something, that it did: a model
+/// that knows does not try again. What it was is the operator's to read.
+fn failure(text: String, refusals: u32) -> CallToolResult {
+    let mut content = vec![ContentBlock::text(text)];
+    if refusals > 0 {
+        content.push(ContentBlock::text(REFUSED));
+    }
+    CallToolResult::error(content)
 }
 
 /// The reply to a request whose client called it off; most clients have stopped listening.

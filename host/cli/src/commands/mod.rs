@@ -6,6 +6,7 @@ mod call;
 mod check;
 mod dev;
 mod doctor;
+mod explain;
 mod inspect;
 mod list;
 mod serve;
@@ -56,6 +57,7 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         Command::Remove { name } => approve::remove(read()?, &name, json).await,
         Command::List => list::run(read()?, json).await,
         Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
+        Command::Explain { plugin, question } => explain::run(&config, read()?, &plugin, &question, json),
         Command::Check { .. } => check::run(&config, read()?, json).await,
         Command::Doctor => doctor::run(&config, json).await,
         Command::Build { .. } | Command::Completions { .. } | Command::Worker(_) => Ok(ExitCode::SUCCESS),

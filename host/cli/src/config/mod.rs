@@ -2,6 +2,7 @@
 
 mod file;
 mod grants;
+mod lines;
 mod resolve;
 mod units;
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_catalogue::PluginSpec;
 
+pub(crate) use self::lines::GrantLines;
 use crate::render::Fault;
 
 /// The configuration, checked, with nothing left to fill in.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{FileGrant, Grants, HttpDecision, HttpDenied, KvGrant, RequestTarget, SecretGrant};
+use super::{Access, FileDecision, FileGrant, Grants, HttpDecision, HttpDenied, KvGrant, RequestTarget, SecretGrant, files::holding};
 
 /// The intersection of approved and configured grants. A narrowing of either holds at once, a widening only in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +58,21 @@ impl Effective {
             Some(FileGrant { access, quota, ..entry.clone() })
         });
         both.collect()
+    }
+
+    /// May `access` be had to `path`, as the guest writes it? A path out of its directory by `..` is in none.
+    pub fn file(&self, path: &str, access: Access) -> FileDecision {
+        let leads_out = path.split('/').any(|part| part == "..");
+        let Some(entry) = holding(&self.configured.files, path).filter(|_| !leads_out) else {
+            return FileDecision::NoEntry;
+        };
+        if entry.access < access {
+            return FileDecision::ReadOnly(entry.clone());
+        }
+        match holding(&self.files(), path) {
+            Some(both) if both.guest == entry.guest && both.access >= access => FileDecision::Allowed(both.clone()),
+            Some(_) | None => FileDecision::Unapproved(entry.clone()),
+        }
     }
 
     /// The keys of buckets that both open.

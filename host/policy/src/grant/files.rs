@@ -56,6 +56,28 @@ impl fmt::Display for FileGrant {
     }
 }
 
+/// May this be done with a path of the guest?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileDecision {
+    /// It may.
+    Allowed(FileGrant),
+    /// The entry opens the directory to be read alone.
+    ReadOnly(FileGrant),
+    /// The configuration allows it by this entry, and what was approved does not.
+    Unapproved(FileGrant),
+    /// No entry of `files` opens the directory.
+    NoEntry,
+}
+
+/// The entry whose directory holds `path`, the deepest of several.
+pub(super) fn holding<'a>(entries: &'a [FileGrant], path: &str) -> Option<&'a FileGrant> {
+    let holds = |entry: &&FileGrant| {
+        let rest = path.strip_prefix(entry.guest.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    entries.iter().filter(holds).max_by_key(|entry| entry.guest.len())
+}
+
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Written {

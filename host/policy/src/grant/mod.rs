@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     access::Access,
     effective::Effective,
-    files::{DEFAULT_QUOTA, FileGrant, MAX_QUOTA},
+    files::{DEFAULT_QUOTA, FileDecision, FileGrant, MAX_QUOTA},
     host::Host,
     http::{HttpDecision, HttpDenied, HttpGrant},
     kv::KvGrant,

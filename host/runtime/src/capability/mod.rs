@@ -5,6 +5,7 @@
 //! folders make a context of that, which a sandbox holds. A folder's methods read: check, record, act.
 
 pub(crate) mod call;
+pub(crate) mod clocks;
 pub(crate) mod config;
 pub(crate) mod env;
 pub(crate) mod files;

@@ -76,6 +76,7 @@ impl Sandbox {
     ) -> wasmtime::Result<Store<Self>> {
         let mut wasi = WasiCtx::builder();
         granted.variables.give(&mut wasi);
+        capability::clocks::give(&mut wasi);
         let wasi = wasi
             .stdout(log.stdout())
             .stderr(log.stderr())
