@@ -22,6 +22,13 @@ export const tools = {
     throw reason; // what is thrown becomes the err of the result
   },
 
+  async fetchText(url, body) {
+    const response = await fetch(url, body === undefined ? {} : { method: "POST", body }).catch((error) => {
+      throw String(error);
+    });
+    return `${response.status} ${await response.text()}`;
+  },
+
   spin() {
     for (let turns = 0; ; turns++) {
       globalThis.turns = turns;

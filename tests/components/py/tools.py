@@ -1,6 +1,8 @@
 """A component as a Python author would write it, with every default of componentize-py."""
 
 from componentize_py_types import Err
+from wit_world.imports import outgoing_handler
+from wit_world.imports import types as http
 from wit_world.exports import Tools as ToolsInterface
 from wit_world.exports.tools import Place
 
@@ -18,6 +20,32 @@ class Tools(ToolsInterface):
 
     def refuse(self, reason: str) -> str:
         raise Err(reason)
+
+    def fetch_text(self, authority: str, path: str) -> str:
+        request = http.OutgoingRequest(http.Fields())
+        request.set_scheme(http.Scheme_Http())
+        request.set_authority(authority)
+        request.set_path_with_query(path)
+        answer = outgoing_handler.handle(request, None)
+        answer.subscribe().block()
+        answered = answer.get().value
+        if isinstance(answered, Err):
+            raise Err(type(answered.value).__name__)
+        response = answered.value
+        body = response.consume().stream()
+        text = b""
+        while True:
+            try:
+                text += body.blocking_read(65536)
+            except Err:  # the end of the stream
+                return f"{response.status()} {text.decode()}"
+
+    def read_text(self, path: str) -> str:
+        try:
+            with open(path) as file:
+                return file.read()
+        except OSError as error:
+            raise Err(error.strerror)
 
     def spin(self) -> None:
         turns = 0

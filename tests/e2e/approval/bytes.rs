@@ -78,6 +78,15 @@ fn p1_damaged_bytes_in_the_store_never_run() {
     stands(&folder, "approved");
 }
 
+/// Set when it goes, also when a test fails: a thread that looks at it ends with the test.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Swaps what lies at the source for as long as `during` runs, by rename and by symbolic link in turn.
 fn swapping(folder: &Folder, between: [&[u8]; 2], mut during: impl FnMut()) {
     let over = AtomicBool::new(false);
@@ -102,8 +111,8 @@ fn swapping(folder: &Folder, between: [&[u8]; 2], mut during: impl FnMut()) {
                 fs::rename(&new, &source).expect("a swap");
             }
         });
+        let _over = Over(&over);
         during();
-        over.store(true, Ordering::Relaxed);
     });
 }
 

@@ -1,0 +1,125 @@
+//! Real plugins that need their grants: with them they work, without them each is refused.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpListener,
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    host::Folder,
+    raw,
+    tools::{script, succeeded},
+};
+
+/// What the host puts in, and no guest may see.
+const SECRET: &str = "canary-2b7e151628aed2a6";
+
+/// A server that says whether it got the key, and says the key.
+fn server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let (mut line, mut key, mut length) = (String::new(), String::new(), 0);
+            while reader.read_line(&mut line).is_ok_and(|read| read > 2) {
+                let (name, value) = line.split_once(':').unwrap_or((&line, ""));
+                match name.to_ascii_lowercase().as_str() {
+                    "x-key" => key = value.trim().to_owned(),
+                    "content-length" => length = value.trim().parse().unwrap_or(0),
+                    _ => {}
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).expect("a body");
+            let right = key == SECRET;
+            let answer = format!("{right} {key} {}", String::from_utf8_lossy(&body));
+            let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
+            // The client may have gone.
+            _ = reader.get_mut().write_all((head + &answer).as_bytes());
+        }
+    });
+    port
+}
+
+fn built(language: &str) -> Option<String> {
+    Some(succeeded(&script("setup/components", &[language])?).trim().to_owned())
+}
+
+fn folder(config: &str) -> Folder {
+    let folder = Folder::unapproved(config);
+    fs::create_dir(folder.path().join("data")).expect("a folder");
+    fs::write(folder.path().join("data/note.txt"), "kept here").expect("a file");
+    fs::write(folder.path().join("key"), format!("{SECRET}\n")).expect("a file");
+    folder.approve_all();
+    folder
+}
+
+fn call(folder: &Folder, tool: &str, arguments: Value) -> Value {
+    let host = folder.serve();
+    let answer = raw::call(&host.address, tool, arguments)["result"].clone();
+    assert_eq!(host.stop().code(), Some(0));
+    for file in ["portcullis.lock", ".portcullis/audit.jsonl", ".portcullis/trust/accepted.json"] {
+        let text = fs::read_to_string(folder.path().join(file)).unwrap_or_default();
+        assert!(!text.contains(SECRET), "the secret stands in {file}");
+    }
+    answer
+}
+
+/// What a failing call says: the tool's own words, and that the host refused something.
+fn refused(answer: &Value, words: &str) {
+    assert_eq!(answer["isError"], true, "{answer:#}");
+    let text = answer.to_string();
+    assert!(text.contains(words) && text.contains("refused the tool something"), "{words}: {answer:#}");
+}
+
+fn denials(folder: &Folder) -> Vec<String> {
+    let denied = folder.audit().into_iter().filter(|line| line["event"] == "capability.denied");
+    denied.map(|line| format!("{} {}", line["capability"].as_str().expect("a kind"), line["target"])).collect()
+}
+
+#[test]
+fn javascript_fetches_from_a_granted_host_with_a_secret() {
+    let Some(path) = built("js") else { return };
+    let port = server();
+    let grants = format!(
+        "[plugins.js]\nsource = {path:?}\n[plugins.js.grants]\n\
+         http = [{{ allow = \"GET,POST http://127.0.0.1:{port}/**\", private = [\"127.0.0.0/8\"] }}]\n\
+         secrets = [{{ name = \"service\", header = \"x-key\", to = \"http://127.0.0.1:{port}\" }}]\n\
+         [secrets.service]\nfile = \"key\"\n"
+    );
+    let url = format!("http://127.0.0.1:{port}/a?b=c");
+    let granted = folder(&grants);
+    let masked = "*".repeat(SECRET.len());
+    let answer = call(&granted, "js_fetch_text", json!({ "url": url }));
+    assert_eq!(answer["structuredContent"]["result"], format!("200 true {masked} "), "{answer:#}");
+    let answer = call(&granted, "js_fetch_text", json!({ "url": url, "body": "posted" }));
+    assert_eq!(answer["structuredContent"]["result"], format!("200 true {masked} posted"), "{answer:#}");
+    let bare = folder(&format!("[plugins.js]\nsource = {path:?}\n"));
+    refused(&call(&bare, "js_fetch_text", json!({ "url": url })), "rror");
+    assert_eq!(denials(&bare), [format!("http \"GET http://127.0.0.1:{port}/a\"")]);
+}
+
+#[test]
+fn python_reads_a_granted_directory_and_fetches() {
+    let Some(path) = built("py") else { return };
+    let port = server();
+    let granted = folder(&format!(
+        "[plugins.py]\nsource = {path:?}\n[plugins.py.grants]\n\
+         files = [{{ host = \"data\", guest = \"/data\" }}]\n\
+         http = [{{ allow = \"GET http://127.0.0.1:{port}/a\", private = [\"127.0.0.0/8\"] }}]\n"
+    ));
+    let asked = json!({ "authority": format!("127.0.0.1:{port}"), "path": "/a?b=c" });
+    let answer = call(&granted, "py_fetch_text", asked.clone());
+    assert_eq!(answer["structuredContent"]["result"], "200 false  ", "{answer:#}");
+    let answer = call(&granted, "py_read_text", json!({ "path": "/data/note.txt" }));
+    assert_eq!(answer["structuredContent"]["result"], "kept here", "{answer:#}");
+    let bare = folder(&format!("[plugins.py]\nsource = {path:?}\n"));
+    refused(&call(&bare, "py_fetch_text", asked), "HttpRequestDenied");
+    let answer = call(&bare, "py_read_text", json!({ "path": "/data/note.txt" }));
+    assert_eq!(answer["isError"], true, "{answer:#}");
+}
