@@ -10,7 +10,7 @@ use std::{
 use portcullis_artifacts as guests;
 use portcullis_audit::{Ledger, Outcome};
 use portcullis_catalogue::{Admission, CallError, Catalogue, PluginSpec, Progress, Purpose, Reply, ToolSpec};
-use portcullis_gateway::{Ended, Gateway, Incoming};
+use portcullis_gateway::{Doorkeeper, Ended, Gateway, Incoming};
 use portcullis_policy::{Limits, PluginName, Principal};
 use portcullis_runtime::{
     Runtime, RuntimeOptions, StateDir, Surroundings,
@@ -123,7 +123,8 @@ impl House {
         let options = RuntimeOptions { max_concurrent_calls: slots, worker, surroundings };
         let runtime = Runtime::new(options, &state).expect("a workshop");
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
-        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, "test".into());
+        let keeper = Doorkeeper::new(Default::default(), Default::default(), Arc::clone(&ledger), SystemTime::now);
+        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, keeper, "test".into());
         catalogue.apply(specs.clone()).await.expect("a configuration in order");
         Self { dir, gateway, specs }
     }

@@ -25,7 +25,21 @@ pub(crate) struct Folder {
 
 /// The guests that most tests use: `echo`, `outcomes` and `progress`.
 pub(crate) fn usual() -> Folder {
-    Folder::new(&plugins(&[("echo", guests::ECHO), ("outcomes", guests::OUTCOMES), ("progress", guests::PROGRESS)]))
+    Folder::new(&plugins(&usual_plugins()))
+}
+
+/// The same, by name.
+pub(crate) fn usual_plugins() -> [(&'static str, &'static str); 3] {
+    [("echo", guests::ECHO), ("outcomes", guests::OUTCOMES), ("progress", guests::PROGRESS)]
+}
+
+/// Waits until something holds that takes a moment: what a running host has to notice.
+pub(crate) fn eventually(holds: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "it never came to hold");
+        std::thread::yield_now();
+    }
 }
 
 /// Configuration text for some plugins.
@@ -93,7 +107,15 @@ impl Folder {
 
     /// Starts `serve --stdio`.
     pub(crate) fn stdio(&self) -> Piped {
-        let mut command = self.command(&["serve", "--stdio"]);
+        Self::piped(self.command(&["serve", "--stdio"]))
+    }
+
+    /// Starts `serve --stdio` for an agent.
+    pub(crate) fn stdio_as(&self, agent: &str) -> Piped {
+        Self::piped(self.command(&["serve", "--stdio", "--agent", agent]))
+    }
+
+    fn piped(mut command: Command) -> Piped {
         let child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a host");
         Piped::new(child)

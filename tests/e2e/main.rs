@@ -8,6 +8,7 @@
     reason = "tests end that way, and so do the functions beside them"
 )]
 
+mod agents;
 mod approval;
 mod clients;
 mod commands;

@@ -110,6 +110,32 @@ pub enum Event<'a> {
         /// What is wrong with it.
         reason: &'a str,
     },
+    /// Somebody at a door was not let in. At most 60 a minute are recorded: anybody can make them.
+    #[serde(rename = "log-in.refused")]
+    LogInRefused {
+        /// Why. Nothing of what was shown.
+        reason: &'a str,
+    },
+    /// An operator made a key.
+    #[serde(rename = "key.made")]
+    KeyMade {
+        /// The key.
+        id: &'a str,
+        /// Whose it is.
+        agent: &'a str,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// An operator revoked a key.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked {
+        /// The key.
+        id: &'a str,
+        /// Whose it was.
+        agent: &'a str,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
     /// A call was asked for and is about to be decided on.
     #[serde(rename = "call.intent")]
     CallIntent {
@@ -148,6 +174,9 @@ pub enum Event<'a> {
         call: u64,
         /// How it ended.
         outcome: Outcome,
+        /// The rule that denied it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<&'a str>,
         /// What it used.
         #[serde(flatten)]
         used: crate::Used,

@@ -30,6 +30,9 @@ pub(crate) enum Command {
         /// Serve on this address [default: `server.http` of the configuration]
         #[arg(long, value_name = "ADDR")]
         http: Option<SocketAddr>,
+        /// Serve this agent of the configuration on standard input and output, with its role
+        #[arg(long, value_name = "NAME", requires = "stdio")]
+        agent: Option<String>,
         /// Stop at once when a plugin cannot be served
         #[arg(long)]
         strict: bool,
@@ -109,6 +112,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         question: Question,
     },
+    /// Make, list and revoke the keys of agents
+    Key {
+        #[command(subcommand)]
+        what: Key,
+    },
     /// Check the configuration and the components that it names
     Check {
         /// Print the JSON Schema of the configuration instead
@@ -140,12 +148,33 @@ impl Command {
             | Self::List
             | Self::Call { .. }
             | Self::Explain { .. }
+            | Self::Key { .. }
             | Self::Check { .. }
             | Self::Doctor
             | Self::Completions { .. }
             | Self::Worker(_) => "error",
         }
     }
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key for an agent of the configuration; it is shown once. Its earlier keys go on
+    New {
+        /// The agent
+        agent: String,
+        /// How long it lasts [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+    },
+    /// List the keys
+    List,
+    /// Revoke a key at once
+    Revoke {
+        /// The key's id
+        id: String,
+    },
 }
 
 /// What a plugin may do.

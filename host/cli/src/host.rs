@@ -8,7 +8,8 @@ use std::{
 
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
-use portcullis_gateway::Gateway;
+use portcullis_gateway::{Doorkeeper, Gateway, KeyFile};
+use portcullis_policy::Statutes;
 use portcullis_runtime::{
     Runtime, RuntimeOptions, StateDir, StateError, Surroundings,
     worker::{WorkerCommand, WorkerLimits},
@@ -44,7 +45,8 @@ impl Host {
 
     fn of(config: &Config, command: &str, purpose: Purpose) -> anyhow::Result<Self> {
         let folder = config.lock.parent().unwrap_or(Path::new(""));
-        Self::furnish(&config.state_dir, folder, config.max_concurrent_calls, command, purpose, |state| {
+        let statutes = config.statutes.clone();
+        Self::furnish(&config.state_dir, folder, config.max_concurrent_calls, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
             let folder = state.subdirectory(APPROVALS).map_err(|error| state_fault(&error))?;
             let (lock, key) = (config.lock.clone(), state.key_for("accepted"));
@@ -56,13 +58,15 @@ impl Host {
 
     /// Puts a house together that serves what this process has built, and needs no approval.
     pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
-        Self::furnish(state_dir, Path::new(""), calls, command, Purpose::Calls, |_| Ok(Admission::Built))
+        let statutes = Statutes::default();
+        Self::furnish(state_dir, Path::new(""), calls, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
 
     fn furnish(
         state_dir: &Path,
         folder: &Path,
         max_concurrent_calls: u32,
+        statutes: Statutes,
         command: &str,
         purpose: Purpose,
         admission: impl FnOnce(&StateDir) -> anyhow::Result<Admission>,
@@ -81,7 +85,9 @@ impl Host {
         let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
-        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), session);
+        let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
+        let keeper = Doorkeeper::new(statutes, ring, Arc::clone(&ledger), SystemTime::now);
+        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session);
         Ok(Self { state, ledger, catalogue, gateway })
     }
 
@@ -96,6 +102,11 @@ impl Host {
             tracing::error!(%error, "the end is not in the audit log");
         }
     }
+}
+
+/// The file of the keys in a state directory.
+pub(crate) fn key_file(state: &StateDir) -> KeyFile {
+    KeyFile::new(state.join("keys.json"))
 }
 
 /// All that is wrong with a configuration, with the mend of the first.

@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get, serve::Listener};
-use portcullis_policy::Principal;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -12,7 +11,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    handler::{ServerName, Shared},
+    auth::{self, Bindings},
+    handler::{ServerName, Shared, Who},
     pipeline::{Gateway, MAX_MESSAGE},
     sessions::Sessions,
     threads,
@@ -58,9 +58,10 @@ impl HttpError {
     /// What to write instead.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotLoopback { address } => {
-                Some(format!("listen on this machine alone: `127.0.0.1:{}`", address.port()))
-            }
+            Self::NotLoopback { address } => Some(format!(
+                "listen on this machine alone, `127.0.0.1:{}`, or name agents: `[agents.NAME]`",
+                address.port()
+            )),
             Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
                 Some(format!("another program uses it; take another port: `{}:0` picks a free one", address.ip()))
             }
@@ -70,12 +71,12 @@ impl HttpError {
 }
 
 impl HttpDoor {
-    /// Binds `address`, which must be of this machine alone while there is no authentication.
+    /// Binds `address`, which must be of this machine alone unless callers have to say who they are (`asks`).
     ///
     /// # Errors
     /// When it is not, or is taken.
-    pub async fn bind(address: SocketAddr) -> Result<Self, HttpError> {
-        if !address.ip().is_loopback() {
+    pub async fn bind(address: SocketAddr, asks: bool) -> Result<Self, HttpError> {
+        if !asks && !address.ip().is_loopback() {
             return Err(HttpError::NotLoopback { address });
         }
         let bind = |source| HttpError::Bind { address, source };
@@ -170,7 +171,7 @@ impl Listener for Handed {
 }
 
 fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken) -> Router {
-    let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Principal::Loopback);
+    let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)
@@ -179,8 +180,10 @@ fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken
         .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"].map(str::to_owned))
         .enforce_origin_validation();
     let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(Sessions::new()), config);
+    let guard = axum::middleware::from_fn_with_state(Bindings::new(Arc::clone(gateway.keeper())), auth::guard);
     Router::new()
         .route_service("/mcp", mcp)
+        .route_layer(guard)
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(async move || readiness(&gateway)))
 }

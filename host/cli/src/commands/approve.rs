@@ -36,7 +36,7 @@ fn named(name: &str) -> anyhow::Result<PluginName> {
 }
 
 /// Who runs this command: the name that the operating system has for the user, whatever the environment says.
-fn operator() -> Operator {
+pub(crate) fn operator() -> Operator {
     let uid = nix::unistd::getuid();
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     let name = user.map_or_else(|| format!("uid {uid}"), |user| user.name);

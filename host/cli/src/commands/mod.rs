@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 mod explain;
 mod inspect;
+mod key;
 mod list;
 mod serve;
 
@@ -42,7 +43,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
 async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) -> anyhow::Result<ExitCode> {
     let read = || Config::read(&config);
     match command {
-        Command::Serve { stdio, http, strict } => serve::run(&config, read()?, stdio, http, strict).await,
+        Command::Serve { stdio, http, agent, strict } => {
+            let how = serve::Serve { stdio, http, agent, strict };
+            serve::run(&config, read()?, how).await
+        }
         Command::Dev { dirs, http } => dev::run(dirs, http).await,
         Command::Inspect { what } => inspect::run(&config, &what, json).await,
         Command::Approve { name, lock, sha256, allow_downgrade } => {
@@ -58,6 +62,7 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         Command::List => list::run(read()?, json).await,
         Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
         Command::Explain { plugin, question } => explain::run(&config, read()?, &plugin, &question, json),
+        Command::Key { what } => key::run(&read()?, what, json),
         Command::Check { .. } => check::run(&config, read()?, json).await,
         Command::Doctor => doctor::run(&config, json).await,
         Command::Build { .. } | Command::Completions { .. } | Command::Worker(_) => Ok(ExitCode::SUCCESS),

@@ -3,23 +3,28 @@
 use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
 
 use portcullis_catalogue::Snapshot;
-use portcullis_gateway::{HttpDoor, ServerName, serve_stdio};
+use portcullis_gateway::{HttpDoor, KeyRing, ServerName, Who, serve_stdio};
+use portcullis_policy::AgentName;
 
 use crate::{
     commands::shutdown,
     config::Config,
-    host::{APPROVALS, Host, start_fault},
+    host::{APPROVALS, Host, key_file, start_fault},
     render::{Fault, fault},
     watch::Watch,
 };
 
-pub(crate) async fn run(
-    path: &Path,
-    config: Config,
-    stdio: bool,
-    http: Option<SocketAddr>,
-    strict: bool,
-) -> anyhow::Result<ExitCode> {
+/// How to serve.
+pub(crate) struct Serve {
+    pub(crate) stdio: bool,
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) agent: Option<String>,
+    pub(crate) strict: bool,
+}
+
+pub(crate) async fn run(path: &Path, config: Config, how: Serve) -> anyhow::Result<ExitCode> {
+    let Serve { stdio, http, agent, strict } = how;
+    let who = who(&config, agent)?;
     let shutdown = shutdown()?;
     let name = ServerName(config.server_name.clone());
     let host = Host::open(&config, "serve")?;
@@ -28,7 +33,7 @@ pub(crate) async fn run(
         None
     } else {
         let address = http.unwrap_or(config.http);
-        Some(HttpDoor::bind(address).await.map_err(|error| fault(&error, error.hint()))?)
+        Some(HttpDoor::bind(address, host.gateway.keeper().asks()).await.map_err(|error| fault(&error, error.hint()))?)
     };
     // Before the plugins are read: what changes meanwhile is not lost.
     let mut watch = Watch::new()?;
@@ -41,10 +46,12 @@ pub(crate) async fn run(
     let gateway = Arc::clone(&host.gateway);
     let serving = async {
         match door {
-            None => serve_stdio(gateway, name, shutdown).await.map_err(|error| fault(&error, None)),
+            None => serve_stdio(gateway, name, who, shutdown).await.map_err(|error| fault(&error, None)),
             Some(door) => {
                 let address = door.address();
-                tracing::info!("serving at http://{address}/mcp, to this machine alone, without authentication");
+                let asked = if gateway.keeper().asks() { "asking for keys" } else { "without authentication" };
+                let whom = if address.ip().is_loopback() { "to this machine alone" } else { "to other machines too" };
+                tracing::info!("serving at http://{address}/mcp, {whom}, {asked}");
                 Ok(door.serve(gateway, name, shutdown).await?)
             }
         }
@@ -55,6 +62,19 @@ pub(crate) async fn run(
     }
     host.close();
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whom standard input and output belong to.
+fn who(config: &Config, agent: Option<String>) -> anyhow::Result<Who> {
+    let Some(agent) = agent else { return Ok(Who::Operator) };
+    let known = || config.statutes.agents().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    match AgentName::new(agent.clone()).ok().filter(|name| config.statutes.agent(name).is_some()) {
+        Some(name) => Ok(Who::Agent(name)),
+        None => {
+            let hint = format!("the configuration has the agents: {}", known());
+            Err(Fault::error(format!("There is no agent `{agent}` in the configuration"), Some(hint)))
+        }
+    }
 }
 
 /// With `--strict`, every plugin is served as it is configured, or none.
@@ -71,8 +91,9 @@ fn as_configured(snapshot: &Snapshot) -> anyhow::Result<()> {
 
 fn look_after(watch: &mut Watch, path: &Path, config: &Config, host: &Host) {
     let record = host.state.join(APPROVALS).join("accepted.json");
+    let keys = key_file(&host.state);
     let sources = config.plugins.iter().map(|plugin| plugin.source.as_path());
-    watch.look_after(sources.chain([path, config.lock.as_path(), record.as_path()]));
+    watch.look_after(sources.chain([path, config.lock.as_path(), record.as_path(), keys.path()]));
 }
 
 /// Applies each change of the configuration, the lock, the record and the components. Never ends.
@@ -85,13 +106,21 @@ async fn reload(watch: &mut Watch, path: &Path, mut config: Config, host: &Host)
                 if read.with_plugins_of(&config) != config {
                     tracing::warn!("a change of anything but plugins takes effect at the next start");
                 }
-                config = Config { plugins: read.plugins, ..config };
+                config = config.with_plugins_of(&read);
                 if config.plugins != plugins {
                     tracing::info!("the configuration changed");
                 }
             }
             // What was in order goes on.
             Err(error) => tracing::error!(error = %error, "the configuration is not valid, and was not applied"),
+        }
+        match key_file(&host.state).read() {
+            Ok(ring) => host.gateway.keeper().replace(config.statutes.clone(), ring),
+            // Who was revoked in a file that cannot be read is not known: nobody comes in by a key.
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "no key opens until its file can be read");
+                host.gateway.keeper().replace(config.statutes.clone(), KeyRing::default());
+            }
         }
         look_after(watch, path, &config, host);
         if let Err(errors) = host.catalogue.apply(config.plugins.clone()).await {

@@ -9,6 +9,7 @@ mod units;
 use std::path::{Path, PathBuf};
 
 use portcullis_catalogue::PluginSpec;
+use portcullis_policy::Statutes;
 
 pub(crate) use self::lines::GrantLines;
 use crate::render::Fault;
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) http: std::net::SocketAddr,
     /// Calls that compute at one time.
     pub(crate) max_concurrent_calls: u32,
+    /// Roles and agents.
+    pub(crate) statutes: Statutes,
     /// The plugins, by name.
     pub(crate) plugins: Vec<PluginSpec>,
 }
@@ -54,9 +57,9 @@ impl Config {
         })
     }
 
-    /// This configuration with the plugins of another.
+    /// This configuration with the plugins, roles and agents of another.
     pub(crate) fn with_plugins_of(&self, other: &Self) -> Self {
-        Self { plugins: other.plugins.clone(), ..self.clone() }
+        Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), ..self.clone() }
     }
 
     /// The JSON Schema of the file.
