@@ -9,6 +9,7 @@
 )]
 
 mod approval;
+mod approval_review;
 mod clients;
 mod commands;
 mod conformance;

@@ -359,3 +359,6 @@ fn fit<'a>(
         None => Err(ApprovalError::Disabled { plugin: plugin.clone() }),
     }
 }
+
+#[cfg(test)]
+mod tests;

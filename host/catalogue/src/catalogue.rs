@@ -210,3 +210,19 @@ fn broken(spec: PluginSpec, error: &tokio::task::JoinError) -> Entry {
     let reason = "the host failed while it looked at it; the log says more".to_owned();
     Entry { spec, examined: None, served: None, state: State::Broken { reason, mend: None }, hint: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L6: a plugin does not go from the list because the host stumbled.
+    #[tokio::test]
+    async fn a_plugin_that_the_host_failed_over_stays_in_the_list() {
+        #[expect(clippy::panic, reason = "what is looked for")]
+        let failed = tokio::spawn(async { panic!("a fault of the host") });
+        let error = failed.await.expect_err("it panicked");
+        let entry = broken(PluginSpec::named("first"), &error);
+        assert_eq!(entry.spec.name.as_str(), "first");
+        assert!(matches!(entry.state, State::Broken { .. }) && entry.served.is_none());
+    }
+}

@@ -141,7 +141,7 @@ fn as_strict(mut definition: ToolDefinition, spec: &PluginSpec, function: &str) 
 }
 
 /// The definition that was approved: what lies at the source where it is the same, or from the store. The block of a lock
-/// names it by digest, so that it may be another tool's, or break a rule.
+/// names it by digest, so that it may be another tool's, or break a rule: both are for [`examine`].
 fn definition(
     store: Option<&Components>,
     (plugin, name): (&PluginName, &ToolName),
@@ -162,11 +162,7 @@ fn definition(
     if let Some(Finding { rule, place, detail, .. }) = findings.into_iter().find(|f| f.severity == Severity::Reject) {
         return Err(format!("it is refused: {place}: {detail} ({rule})"));
     }
-    let definition: ToolDefinition = serde_json::from_value(json).map_err(|error| error.to_string())?;
-    if definition.name != *name {
-        return Err(format!("it is the definition of `{}`", definition.name));
-    }
-    Ok(definition)
+    serde_json::from_value(json).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
