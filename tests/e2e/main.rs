@@ -10,6 +10,7 @@
 
 mod agents;
 mod approval;
+mod approval_review;
 mod clients;
 mod commands;
 mod conformance;

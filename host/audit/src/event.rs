@@ -44,6 +44,23 @@ pub enum Event<'a> {
         /// The bytes that were approved before.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Digest>,
+        /// All that was approved, as `inspect` shows its digest: bytes, definitions, imports, grants and limits.
+        review: Digest,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// An approval, a removal or the acceptance of a lock is about to be written. What came of it follows, unless the
+    /// process ended.
+    #[serde(rename = "approval.intent")]
+    ApprovalIntent {
+        /// What is about to be done.
+        action: ApprovalAction,
+        /// To which plugin; none where it is about the whole lock.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plugin: Option<&'a PluginName>,
+        /// The bytes of the plugin, or of the lock.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
         /// The operating system's name of the user.
         by: &'a str,
     },
@@ -181,6 +198,18 @@ pub enum Event<'a> {
         #[serde(flatten)]
         used: crate::Used,
     },
+}
+
+/// What an operator does to what may run. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApprovalAction {
+    /// Approve a plugin.
+    Approve,
+    /// Take an approval back.
+    Remove,
+    /// Accept a lock.
+    AcceptLock,
 }
 
 /// How a call ended. The names are stable.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use portcullis_audit::{Event, PluginState};
 use portcullis_policy::Effective;
 use portcullis_runtime::{Component, Terms};
-use portcullis_trust::{Approval, ApprovedTool, Difference, Judgement, LineKind};
+use portcullis_trust::{Approval, ApprovedTool, Components, Difference, Judgement, LineKind};
 
 use crate::{
     Catalogue, PluginSpec, State,
@@ -109,6 +109,9 @@ impl Catalogue {
             }
         };
         let tools = served::tools(store, approval, &description, spec, present)?;
+        if let (Some(store), Some(present)) = (store, present) {
+            tokio::task::block_in_place(|| keep(store, approval, present));
+        }
         Ok(Served { approval: Arc::clone(approval), description, tools, terms, code })
     }
 
@@ -173,6 +176,23 @@ impl Catalogue {
                 tracing::warn!(%plugin, reason, next, "plugin {}", state.as_str());
             }
         }
+    }
+}
+
+/// Keeps what was approved where it is at hand and not in the store: a lock that was accepted brings digests alone.
+fn keep(store: &Components, approval: &Approval, present: &Examined) {
+    let component = &present.inspection.component;
+    let bytes = (component.digest() == approval.sha256 && !store.has(approval.sha256)).then(|| component.bytes());
+    let kept = bytes.map_or(Ok(()), |bytes| store.put(bytes).map(drop));
+    let missing = approval.tools.iter().filter(|(name, tool)| {
+        present.digests.get(*name) == Some(&tool.sha256) && !store.has_definition(tool.sha256)
+    });
+    let kept = missing.filter_map(|(name, _)| present.candidate.tools.get(name)).fold(kept, |kept, tool| {
+        kept.and_then(|()| store.put_definition(&tool.json).map(drop))
+    });
+    if let Err(error) = kept {
+        let plugin = &present.candidate.plugin;
+        tracing::warn!(%plugin, %error, "what was approved is not in the store, and will be missing once its source changes");
     }
 }
 

@@ -15,7 +15,7 @@ use portcullis_runtime::{Component, LoadError, Plugin, Runtime, Terms};
 use tokio::sync::watch;
 
 use crate::{
-    PluginSpec, Snapshot, StartError,
+    PluginSpec, Snapshot, StartError, State,
     admission::{Admission, Admitted},
     draft::{Draft, Entry},
     served::Served,
@@ -99,13 +99,14 @@ impl Catalogue {
             let before = plugins.entries.get(&spec.name).cloned();
             let catalogue = Arc::clone(self);
             let admitted: Admitted = admitted.clone();
+            let plugin = spec.clone();
             // Tasks of their own: hashing is work for every processor.
             let task = tokio::spawn(async move { catalogue.admit(spec, &admitted, before).await });
-            async move { task.await.ok() }
+            async move { task.await.unwrap_or_else(|error| broken(plugin, &error)) }
         }))
         .await;
         let before = std::mem::take(&mut plugins.entries);
-        plugins.entries = entries.into_iter().flatten().map(|entry| (entry.spec.name.clone(), entry)).collect();
+        plugins.entries = entries.into_iter().map(|entry| (entry.spec.name.clone(), entry)).collect();
         let trouble = admitted.trouble();
         if let Some(trouble) = trouble.as_ref().filter(|trouble| plugins.trouble.as_ref() != Some(trouble)) {
             let Trouble { what, hint } = trouble;
@@ -200,5 +201,28 @@ impl Catalogue {
         if let Err(error) = self.ledger.append(event) {
             tracing::error!(%error, "a change of a plugin's state is not in the audit log");
         }
+    }
+}
+
+/// A plugin over which the host itself stumbled: it stays in the list, and nothing of it is served.
+fn broken(spec: PluginSpec, error: &tokio::task::JoinError) -> Entry {
+    tracing::error!(plugin = %spec.name, %error, "the host failed while it looked at a plugin");
+    let reason = "the host failed while it looked at it; the log says more".to_owned();
+    Entry { spec, examined: None, served: None, state: State::Broken { reason, mend: None }, hint: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L6: a plugin does not go from the list because the host stumbled.
+    #[tokio::test]
+    async fn a_plugin_that_the_host_failed_over_stays_in_the_list() {
+        #[expect(clippy::panic, reason = "what is looked for")]
+        let failed = tokio::spawn(async { panic!("a fault of the host") });
+        let error = failed.await.expect_err("it panicked");
+        let entry = broken(PluginSpec::named("first"), &error);
+        assert_eq!(entry.spec.name.as_str(), "first");
+        assert!(matches!(entry.state, State::Broken { .. }) && entry.served.is_none());
     }
 }

@@ -69,6 +69,9 @@ pub(crate) enum Command {
         /// The digest that `inspect` has shown, at least 12 hex digits; of the lock, all of them [default: ask]
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
+        /// The digest that `inspect` has shown of everything that would be approved, at least 12 hex digits
+        #[arg(long, value_name = "HEX", conflicts_with = "lock")]
+        review: Option<String>,
         /// Go back to a component that was approved before the latest
         #[arg(long)]
         allow_downgrade: bool,
@@ -76,7 +79,11 @@ pub(crate) enum Command {
     /// Show what differs between a plugin as it lies there and as it was approved
     Diff {
         /// The plugin
-        name: String,
+        #[arg(value_name = "NAME", required_unless_present = "lock", conflicts_with = "lock")]
+        name: Option<String>,
+        /// What differs between the lock as it lies there and as this host has accepted it
+        #[arg(long)]
+        lock: bool,
     },
     /// Switch a plugin off at once, until it is approved again
     Disable {

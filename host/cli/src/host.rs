@@ -111,8 +111,12 @@ pub(crate) fn key_file(state: &StateDir) -> KeyFile {
 
 /// All that is wrong with a configuration, with the mend of the first.
 pub(crate) fn start_fault(errors: &[StartError]) -> anyhow::Error {
-    let message: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    Fault::error(message.join("\n  and: "), errors.first().map(StartError::hint))
+    Fault::of_lines(several(errors.iter().map(ToString::to_string)), errors.first().map(StartError::hint))
+}
+
+/// Faults of which each but the first stands on a line below.
+pub(crate) fn several(faults: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    faults.enumerate().map(|(at, fault)| if at == 0 { fault } else { format!("and: {fault}") })
 }
 
 pub(crate) fn state_fault(error: &StateError) -> anyhow::Error {

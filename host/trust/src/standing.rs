@@ -193,9 +193,9 @@ impl Standing {
         self.accepted.get(plugin).cloned()
     }
 
-    /// The plugins that the lock or the record names, with how they stand.
-    pub fn plugins(&self) -> impl Iterator<Item = (&PluginName, &Judgement)> {
-        self.judgements.iter()
+    /// Everything that this host has accepted, also what does not run now.
+    pub fn all_accepted(&self) -> impl Iterator<Item = (&PluginName, &Approval)> {
+        self.accepted.iter().map(|(plugin, block)| (plugin, block.as_ref()))
     }
 
     /// What is wrong with the lock, for `readyz`, `doctor` and `serve --strict`.

@@ -101,7 +101,7 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
     let host = open("dev")?;
     host.apply(workspace.specs()).await?;
     render::waiting("compiling…", host.catalogue.settled()).await;
-    render::note(&welcome(&host, &dirs, address));
+    render::notes(&welcome(&host, &dirs, address));
 
     // In a task of its own, since a rebuild blocks this one.
     let gateway = Arc::clone(&host.gateway);

@@ -49,14 +49,17 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         }
         Command::Dev { dirs, http } => dev::run(dirs, http).await,
         Command::Inspect { what } => inspect::run(&config, &what, json).await,
-        Command::Approve { name, lock, sha256, allow_downgrade } => {
-            let how = approve::Approve { sha256, allow_downgrade, as_json: json };
+        Command::Approve { name, lock, sha256, review, allow_downgrade } => {
+            let how = approve::Approve { sha256, review, allow_downgrade, as_json: json };
             match name {
                 Some(name) if !lock => approve::plugin(read()?, &name, how).await,
                 Some(_) | None => approve::lock(read()?, how).await,
             }
         }
-        Command::Diff { name } => approve::diff(read()?, &name, json).await,
+        Command::Diff { name, lock } => match name {
+            Some(name) if !lock => approve::diff(read()?, &name, json).await,
+            Some(_) | None => approve::diff_lock(&read()?, json),
+        },
         Command::Disable { name } => approve::disable(read()?, &name, json).await,
         Command::Remove { name } => approve::remove(read()?, &name, json).await,
         Command::List => list::run(read()?, json).await,

@@ -40,20 +40,21 @@ impl Config {
     /// A fault that names the file, the line or key, and the mend.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
+        let invalid = || format!("The configuration `{shown}` is not valid");
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = (error.kind() == std::io::ErrorKind::NotFound)
                 .then(|| "name another file with `--config FILE`, or try `portcullis dev DIR` without one".to_owned());
-            Fault::error(format!("Could not read the configuration `{shown}`\n  cause: {error}"), hint)
+            Fault::of_lines([format!("Could not read the configuration `{shown}`"), format!("cause: {error}")], hint)
         })?;
         let file: file::File = toml::from_str(&text).map_err(|error| {
             let message = error.message().to_owned();
             let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
-            Fault::error(format!("The configuration `{shown}` is not valid\n  {place}{message}"), Some(mend(&message)))
+            Fault::of_lines([invalid(), format!("{place}{message}")], Some(mend(&message)))
         })?;
         // A bare file name has an empty parent, which is the current folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         resolve::resolve(file, folder).map_err(|wrong| {
-            Fault::error(format!("The configuration `{shown}` is not valid\n  {}", wrong.message), Some(wrong.hint))
+            Fault::of_lines([invalid(), wrong.message], Some(wrong.hint))
         })
     }
 
