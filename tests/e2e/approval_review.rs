@@ -16,9 +16,9 @@ use crate::host::{Folder, PORTCULLIS, stderr};
 fn component(value: u8, description: &str) -> Vec<u8> {
     let functions = [("answer", format!("i32.const {value}")), ("trap", "unreachable".to_owned())];
     let core = functions.iter().map(|(name, body)| format!("(func (export \"{name}\") (result i32) {body})"));
-    let lifted = functions.iter().map(|(name, _)| {
-        format!("(func (export \"{name}\") (result u32) (canon lift (core func $i \"{name}\")))")
-    });
+    let lifted = functions
+        .iter()
+        .map(|(name, _)| format!("(func (export \"{name}\") (result u32) (canon lift (core func $i \"{name}\")))"));
     let (core, lifted): (String, String) = (core.collect(), lifted.collect());
     let text = format!("(component (core module $m {core}) (core instance $i (instantiate $m)) {lifted})");
     let mut component = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -121,7 +121,10 @@ fn a_lock_is_shown_field_by_field() {
     let shown = refused(&folder, &["approve", "--lock"], "Approving without a terminal needs the digest");
     assert!(stdout(&shown).contains(expected), "{}", stdout(&shown));
     let shown = stdout(&done(&folder, &["diff", "--lock"]));
-    assert!(shown.contains(expected) && shown.contains("\nTo accept it: portcullis approve --lock --sha256 "), "{shown}");
+    assert!(
+        shown.contains(expected) && shown.contains("\nTo accept it: portcullis approve --lock --sha256 "),
+        "{shown}"
+    );
     let refused = refused(&folder, &["approve", "--lock", "--json"], "Approving without a terminal needs the digest");
     let (data, again): (Value, Value) =
         (serde_json::from_slice(&refused.stdout).expect("JSON"), folder.json(&["diff", "--lock", "--json"]));
@@ -132,7 +135,12 @@ fn a_lock_is_shown_field_by_field() {
     let other = quarantined();
     fs::copy(folder.path().join("portcullis.lock"), other.path().join("portcullis.lock")).expect("a lock");
     let shown = stdout(&done(&other, &["diff", "--lock"]));
-    for part in ["+ first: first.wasm sha256 ", "    tools.first_answer.function: trap\n", "    limits.memory: ", "    mapping: "] {
+    for part in [
+        "+ first: first.wasm sha256 ",
+        "    tools.first_answer.function: trap\n",
+        "    limits.memory: ",
+        "    mapping: ",
+    ] {
         assert!(shown.contains(part), "no {part:?} in:\n{shown}");
     }
 }
@@ -169,14 +177,21 @@ fn a_review_is_refused_once_more_is_asked_for() {
     let before = events(&folder).len();
     let line = ["approve", "first", "--sha256", sha256, "--review", review];
     refused(&folder, &line, "is not what the digest of the review was of");
-    refused(&folder, &["approve", "first", "--sha256", sha256, "--review", "0123"], "`--review`: expected 12 to 64 hex");
+    refused(
+        &folder,
+        &["approve", "first", "--sha256", sha256, "--review", "0123"],
+        "`--review`: expected 12 to 64 hex",
+    );
     assert!(events(&folder)[before..].iter().all(|line| line["event"] == "approval.refused"));
     assert_eq!(events(&folder).len(), before + 2);
     assert_eq!(status(&folder)["state"], "pending review");
     let now = folder.json(&["diff", "first", "--json"])["review"].as_str().expect("a digest").to_owned();
     assert_ne!(now, review);
     let shown = stdout(&done(&folder, &["diff", "first"]));
-    assert!(shown.contains(&format!("\nreview {now}, ")) && shown.contains(&format!(" --review {}\n", &now[..12])), "{shown}");
+    assert!(
+        shown.contains(&format!("\nreview {now}, ")) && shown.contains(&format!(" --review {}\n", &now[..12])),
+        "{shown}"
+    );
     // By the bytes alone it is approved, and what is wider is said.
     let said = stderr(&done(&folder, &["approve", "first", "--sha256", sha256]));
     assert!(said.contains("than approved before: + http: GET https://a.example/**"), "{said}");
@@ -202,7 +217,9 @@ fn nothing_that_is_shown_forges_a_line() {
         &format!("approved-by = \"{by}\""),
         "approved-by = \"x\\n+ other: approved by root\\u001b[2J\\u3164\\u034F\"",
     );
-    for arguments in [&["diff", "--lock"][..], &["approve", "--lock"], &["diff", "--lock", "--json"], &["list"], &["doctor"]] {
+    for arguments in
+        [&["diff", "--lock"][..], &["approve", "--lock"], &["diff", "--lock", "--json"], &["list"], &["doctor"]]
+    {
         let output = folder.run(arguments);
         let said = stdout(&output) + &stderr(&output);
         assert!(!said.contains(['\u{1b}', '\u{3164}', '\u{34f}']), "{said:?}");
@@ -304,6 +321,8 @@ fn a_stricter_hint_is_served_at_once() {
     host.initialize();
     let listed = host.request(1, "tools/list", json!({}));
     let tools = listed["result"]["tools"].as_array().expect("tools");
-    let hint = |name: &str| tools.iter().find(|tool| tool["name"] == name).expect("a tool")["annotations"]["readOnlyHint"].clone();
+    let hint = |name: &str| {
+        tools.iter().find(|tool| tool["name"] == name).expect("a tool")["annotations"]["readOnlyHint"].clone()
+    };
     assert_eq!((hint("first_answer"), hint("first_trap")), (json!(false), json!(true)), "{listed:#}");
 }

@@ -3,6 +3,7 @@
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 use portcullis_policy::{Access, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget};
+use portcullis_trust::escaped;
 use serde_json::json;
 
 use crate::{
@@ -66,13 +67,15 @@ pub(crate) fn run(
         }))?;
     } else {
         let word = if answer.allowed { "allowed" } else { "denied" };
-        let place = answer.line.map(|line| format!(" ({shown}:{line})")).unwrap_or_default();
-        let hint = answer.hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-        let waits = match approval {
-            Some(_) => String::new(),
-            None => format!("nobody has approved `{name}`, so nothing of it runs: portcullis inspect {name}\n"),
-        };
-        render::data(&render::escape(&format!("{word}: {}{place}\n{hint}{waits}", answer.reason)))?;
+        let place = answer.line.map(|line| format!(" ({}:{line})", escaped(&shown.to_string()))).unwrap_or_default();
+        let mut text = format!("{word}: {}{place}\n", escaped(&answer.reason));
+        if let Some(hint) = &answer.hint {
+            text += &format!("hint: {}\n", escaped(hint));
+        }
+        if approval.is_none() {
+            text += &format!("nobody has approved `{name}`, so nothing of it runs: portcullis inspect {name}\n");
+        }
+        render::data(&text)?;
     }
     Ok(ExitCode::SUCCESS)
 }

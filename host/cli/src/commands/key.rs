@@ -8,6 +8,7 @@ use std::{
 use portcullis_audit::Event;
 use portcullis_gateway::{ApiKey, KeyFileError};
 use portcullis_policy::AgentName;
+use portcullis_trust::escaped;
 use serde_json::json;
 
 use crate::{
@@ -36,7 +37,7 @@ pub(crate) fn run(config: &Config, what: Key, as_json: bool) -> anyhow::Result<E
 fn new(config: &Config, host: &Host, agent: &str, expires: Option<Duration>, as_json: bool) -> anyhow::Result<()> {
     let name = AgentName::new(agent).ok().filter(|name| config.statutes.agent(name).is_some());
     let name = name.ok_or_else(|| {
-        let hint = format!("in the configuration: [agents.{}] with a `role`", render::escape(agent));
+        let hint = format!("in the configuration: [agents.{}] with a `role`", escaped(agent));
         Fault::error(format!("There is no agent `{agent}` in the configuration"), Some(hint))
     })?;
     let (key, text) = key_file(&host.state).make(name, expires, SystemTime::now()).map_err(|error| fault(&error))?;
