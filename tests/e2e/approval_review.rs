@@ -198,13 +198,21 @@ fn a_review_is_refused_once_more_is_asked_for() {
     assert_eq!(events(&folder).pop().expect("an event")["review"], now.as_str());
 }
 
-/// H3: a grant that was slipped into a block by hand, or by a merge, leaves no lock that could be accepted.
+/// H3: a grant that was slipped into a block by hand, or by a merge, is none before an operator has seen it; then the
+/// lock is in order again.
 #[test]
 fn grants_in_a_lock_have_their_digest() {
     let folder = house();
+    let digest = locked(&folder, "digest");
     edit_lock(&folder, "first.grants = {}", "first.grants.env.UNITS = \"metric\"");
-    refused(&folder, &["approve", "--lock"], "the grants and limits of `first` have another digest");
     assert_eq!(status(&folder)["state"], "quarantined");
+    let lock = fs::read(folder.path().join("portcullis.lock")).expect("a lock");
+    let lock = portcullis_policy::Digest::of(&lock).to_string();
+    let shown = stdout(&folder.run(&["diff", "--lock"]));
+    assert!(shown.contains("UNITS") && shown.contains(&lock), "{shown}");
+    done(&folder, &["approve", "--lock", "--sha256", &lock]);
+    assert_ne!(locked(&folder, "digest"), digest);
+    assert_ne!(status(&folder)["state"], "quarantined");
 }
 
 /// H5, P18: no value of a lock or of a plugin makes a line that could be the host's own.

@@ -40,6 +40,9 @@ const INDEX: &str = "-0123456789_abcdefghijklmnopqrstuvwxyz";
 pub struct Lock {
     /// What was approved of each.
     pub plugins: BTreeMap<PluginName, Approval>,
+    /// Those whose grants or limits have another digest than stands beside them: somebody has edited the one or the
+    /// other. Such a block is none that this host has accepted, until it accepts it anew.
+    pub stale: BTreeSet<PluginName>,
 }
 
 /// A lock that cannot be used. All of it, since which part is sound cannot be told.
@@ -83,20 +86,6 @@ pub enum LockError {
         /// What was expected.
         message: String,
     },
-    /// A plugin's grants or limits were changed, or its digest of them was.
-    #[error(
-        "line {line} of the lock: the grants and limits of `{plugin}` have another digest: expected {expected}, found {found}"
-    )]
-    Terms {
-        /// Where the digest stands, from 1.
-        line: usize,
-        /// Whose.
-        plugin: PluginName,
-        /// What stands in its block.
-        expected: Digest,
-        /// That of what stands in its block.
-        found: Digest,
-    },
     /// An approval that the format cannot hold.
     #[error("the approval of `{plugin}` cannot be written: {message}")]
     Unwritable {
@@ -120,8 +109,7 @@ impl LockError {
             Self::TooLarge
             | Self::TooMany { .. }
             | Self::Encoding { .. }
-            | Self::Damaged { .. }
-            | Self::Terms { .. } => Some("git checkout -- portcullis.lock".to_owned()),
+            | Self::Damaged { .. } => Some("git checkout -- portcullis.lock".to_owned()),
             Self::Unwritable { plugin, .. } => Some(format!("portcullis inspect {plugin}")),
         }
     }
@@ -161,16 +149,19 @@ impl Lock {
         if plugins.len() > MAX_PLUGINS {
             return Err(LockError::TooMany { found: plugins.len() });
         }
-        let verified = |(plugin, block): (PluginName, Block)| {
+        let mut lock = Self::default();
+        for (plugin, block) in plugins {
             let (approval, expected) = block.parts();
-            let at = || line_with(text, &format!("plugins.{plugin}.digest "));
-            match approval.terms_digest() {
-                Ok(found) if found == expected => Ok((plugin, approval)),
-                Ok(found) => Err(LockError::Terms { line: at(), plugin, expected, found }),
-                Err(error) => Err(LockError::Damaged { line: at(), message: format!("`{plugin}`: {error}") }),
+            let found = approval.terms_digest().map_err(|error| {
+                let line = line_with(text, &format!("plugins.{plugin}.digest "));
+                LockError::Damaged { line, message: format!("`{plugin}`: {error}") }
+            })?;
+            if found != expected {
+                lock.stale.insert(plugin.clone());
             }
-        };
-        Ok(Self { plugins: plugins.into_iter().map(verified).collect::<Result<_, _>>()? })
+            lock.plugins.insert(plugin, approval);
+        }
+        Ok(lock)
     }
 
     /// Reads the bytes of a lock; see [`Lock::parse`].

@@ -168,7 +168,7 @@ impl LockReview {
         let mut downgrades = BTreeSet::new();
         for (plugin, block) in &lock.plugins {
             match accepted.plugins.get(plugin) {
-                Some(old) if old == block => continue,
+                Some(old) if old == block && !lock.stale.contains(plugin) => continue,
                 Some(old) => _ = changed.insert(plugin.clone(), (old.clone(), block.clone())),
                 None => _ = added.insert(plugin.clone(), block.clone()),
             }

@@ -114,6 +114,11 @@ impl Trust {
             accepted.accept(plugin.clone(), lock.plugins.get(plugin).cloned());
         }
         accepted.write(&self.record, &self.key, &self.at(Target::Accepted))?;
+        if !lock.stale.is_empty() {
+            // With the digests of what was accepted.
+            let text = lock.render(&lock.plugins.keys().cloned().collect())?;
+            file::write(&self.resolved()?, text.as_bytes(), 0o644, &self.at(Target::Lock))?;
+        }
         self.tidy(&accepted, &lock);
         Ok(review)
     }
@@ -159,6 +164,7 @@ impl<'a> Write<'a> {
         known: &BTreeSet<PluginName>,
     ) -> Result<Option<String>, TrustError> {
         let Self { trust, path, lock, accepted, before, .. } = &mut self;
+        lock.stale.remove(plugin);
         match block.clone() {
             Some(block) => _ = lock.plugins.insert(plugin.clone(), block),
             None => _ = lock.plugins.remove(plugin),
@@ -167,7 +173,7 @@ impl<'a> Write<'a> {
             return Err(LockError::TooMany { found: lock.plugins.len() }.into());
         }
         let text = lock.render(known)?;
-        if Lock::parse(&text)? != *lock {
+        if Lock::parse(&text)?.plugins != lock.plugins {
             let message = "it would read differently".to_owned();
             return Err(LockError::Unwritable { plugin: plugin.clone(), message }.into());
         }
