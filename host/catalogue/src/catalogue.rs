@@ -22,6 +22,9 @@ use crate::{
     snapshot::{Code, Trouble},
 };
 
+/// Files that are read at one time: each is held in memory whole.
+const MAX_READS: usize = 4;
+
 /// The register.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -29,6 +32,8 @@ pub struct Catalogue {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) admission: Admission,
     purpose: Purpose,
+    /// Turns at reading files.
+    pub(crate) reads: tokio::sync::Semaphore,
     current: ArcSwap<Snapshot>,
     generation: AtomicU64,
     changes: watch::Sender<u64>,
@@ -62,6 +67,7 @@ impl Catalogue {
             ledger,
             admission,
             purpose,
+            reads: tokio::sync::Semaphore::new(MAX_READS),
             current: ArcSwap::default(),
             generation: AtomicU64::new(0),
             changes: watch::Sender::new(0),
@@ -208,7 +214,7 @@ impl Catalogue {
 fn broken(spec: PluginSpec, error: &tokio::task::JoinError) -> Entry {
     tracing::error!(plugin = %spec.name, %error, "the host failed while it looked at a plugin");
     let reason = "the host failed while it looked at it; the log says more".to_owned();
-    Entry { spec, examined: None, served: None, state: State::Broken { reason, mend: None }, hint: None }
+    Entry { spec, examined: None, served: None, state: State::Broken { reason, mend: None }, hint: None, stamp: None }
 }
 
 #[cfg(test)]
