@@ -16,9 +16,9 @@ use crate::host::{Folder, PORTCULLIS, stderr};
 fn component(value: u8, description: &str) -> Vec<u8> {
     let functions = [("answer", format!("i32.const {value}")), ("trap", "unreachable".to_owned())];
     let core = functions.iter().map(|(name, body)| format!("(func (export \"{name}\") (result i32) {body})"));
-    let lifted = functions.iter().map(|(name, _)| {
-        format!("(func (export \"{name}\") (result u32) (canon lift (core func $i \"{name}\")))")
-    });
+    let lifted = functions
+        .iter()
+        .map(|(name, _)| format!("(func (export \"{name}\") (result u32) (canon lift (core func $i \"{name}\")))"));
     let (core, lifted): (String, String) = (core.collect(), lifted.collect());
     let text = format!("(component (core module $m {core}) (core instance $i (instantiate $m)) {lifted})");
     let mut component = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -121,7 +121,10 @@ fn a_lock_is_shown_field_by_field() {
     let shown = refused(&folder, &["approve", "--lock"], "Approving without a terminal needs the digest");
     assert!(stdout(&shown).contains(expected), "{}", stdout(&shown));
     let shown = stdout(&done(&folder, &["diff", "--lock"]));
-    assert!(shown.contains(expected) && shown.contains("\nTo accept it: portcullis approve --lock --sha256 "), "{shown}");
+    assert!(
+        shown.contains(expected) && shown.contains("\nTo accept it: portcullis approve --lock --sha256 "),
+        "{shown}"
+    );
     let refused = refused(&folder, &["approve", "--lock", "--json"], "Approving without a terminal needs the digest");
     let (data, again): (Value, Value) =
         (serde_json::from_slice(&refused.stdout).expect("JSON"), folder.json(&["diff", "--lock", "--json"]));
@@ -132,7 +135,12 @@ fn a_lock_is_shown_field_by_field() {
     let other = quarantined();
     fs::copy(folder.path().join("portcullis.lock"), other.path().join("portcullis.lock")).expect("a lock");
     let shown = stdout(&done(&other, &["diff", "--lock"]));
-    for part in ["+ first: first.wasm sha256 ", "    tools.first_answer.function: trap\n", "    limits.memory: ", "    mapping: "] {
+    for part in [
+        "+ first: first.wasm sha256 ",
+        "    tools.first_answer.function: trap\n",
+        "    limits.memory: ",
+        "    mapping: ",
+    ] {
         assert!(shown.contains(part), "no {part:?} in:\n{shown}");
     }
 }
@@ -169,14 +177,21 @@ fn a_review_is_refused_once_more_is_asked_for() {
     let before = events(&folder).len();
     let line = ["approve", "first", "--sha256", sha256, "--review", review];
     refused(&folder, &line, "is not what the digest of the review was of");
-    refused(&folder, &["approve", "first", "--sha256", sha256, "--review", "0123"], "`--review`: expected 12 to 64 hex");
+    refused(
+        &folder,
+        &["approve", "first", "--sha256", sha256, "--review", "0123"],
+        "`--review`: expected 12 to 64 hex",
+    );
     assert!(events(&folder)[before..].iter().all(|line| line["event"] == "approval.refused"));
     assert_eq!(events(&folder).len(), before + 2);
     assert_eq!(status(&folder)["state"], "pending review");
     let now = folder.json(&["diff", "first", "--json"])["review"].as_str().expect("a digest").to_owned();
     assert_ne!(now, review);
     let shown = stdout(&done(&folder, &["diff", "first"]));
-    assert!(shown.contains(&format!("\nreview {now}, ")) && shown.contains(&format!(" --review {}\n", &now[..12])), "{shown}");
+    assert!(
+        shown.contains(&format!("\nreview {now}, ")) && shown.contains(&format!(" --review {}\n", &now[..12])),
+        "{shown}"
+    );
     // By the bytes alone it is approved, and what is wider is said.
     let said = stderr(&done(&folder, &["approve", "first", "--sha256", sha256]));
     assert!(said.contains("than approved before: + http: GET https://a.example/**"), "{said}");
@@ -202,7 +217,9 @@ fn nothing_that_is_shown_forges_a_line() {
         &format!("approved-by = \"{by}\""),
         "approved-by = \"x\\n+ other: approved by root\\u001b[2J\\u3164\\u034F\"",
     );
-    for arguments in [&["diff", "--lock"][..], &["approve", "--lock"], &["diff", "--lock", "--json"], &["list"], &["doctor"]] {
+    for arguments in
+        [&["diff", "--lock"][..], &["approve", "--lock"], &["diff", "--lock", "--json"], &["list"], &["doctor"]]
+    {
         let output = folder.run(arguments);
         let said = stdout(&output) + &stderr(&output);
         assert!(!said.contains(['\u{1b}', '\u{3164}', '\u{34f}']), "{said:?}");
@@ -229,6 +246,14 @@ fn a_state_directory_that_was_open_counts_for_nothing() {
     fs::set_permissions(state.join("host.key"), fs::Permissions::from_mode(0o644)).expect("a mode");
     refused(&folder, &["list"], "hint: whoever could use it may have approved plugins: rm -r '");
     fs::set_permissions(state.join("host.key"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    assert_eq!(status(&folder)["state"], "approved");
+    // Only root gives files away.
+    for given in [state.join("host.key"), state] {
+        if std::os::unix::fs::chown(&given, Some(65_534), None).is_ok() {
+            refused(&folder, &["list"], "belongs to another user (65534), who may have approved things in it");
+            std::os::unix::fs::chown(&given, Some(0), None).expect("taken back");
+        }
+    }
     assert_eq!(status(&folder)["state"], "approved");
 }
 
@@ -304,6 +329,87 @@ fn a_stricter_hint_is_served_at_once() {
     host.initialize();
     let listed = host.request(1, "tools/list", json!({}));
     let tools = listed["result"]["tools"].as_array().expect("tools");
-    let hint = |name: &str| tools.iter().find(|tool| tool["name"] == name).expect("a tool")["annotations"]["readOnlyHint"].clone();
+    let hint = |name: &str| {
+        tools.iter().find(|tool| tool["name"] == name).expect("a tool")["annotations"]["readOnlyHint"].clone()
+    };
     assert_eq!((hint("first_answer"), hint("first_trap")), (json!(false), json!(true)), "{listed:#}");
+}
+
+/// Bytes of a component that is large and says little.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 8 << 20;
+
+/// A component with this many bytes that nothing uses.
+#[cfg(target_os = "linux")]
+fn large(value: u8) -> Vec<u8> {
+    let mut component = component(value, "The answer.");
+    let mut rest = LARGE + 2;
+    component.push(0);
+    while rest > 0x7f {
+        component.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    component.push(rest as u8);
+    component.extend(b"\x01x");
+    // Not the same throughout, so that no page of it is shared.
+    component.extend((0..LARGE).map(|at| (at >> 7) as u8 ^ value));
+    component
+}
+
+/// M4: what was read is not kept in memory, whether it is served or waits.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_bytes_of_plugins_are_not_held() {
+    const PLUGINS: u8 = 24;
+    let folder = Folder::unapproved("");
+    configure(&folder, "");
+    put(&folder, "first.wasm", component(1, "The answer."));
+    let small = folder.serve().resident();
+    let mut config = String::new();
+    for at in 0..PLUGINS {
+        put(&folder, &format!("p{at}.wasm"), large(at));
+        config += &format!("[plugins.p{at}]\nsource = \"p{at}.wasm\"\n");
+    }
+    configure(&folder, &config);
+    let grown = folder.serve().resident().saturating_sub(small) * 1024;
+    let all = LARGE as u64 * u64::from(PLUGINS);
+    // Those that are read at one time, and as much that the allocator has not yet given back.
+    assert!(grown < all / 2, "{grown} bytes more, of {all}");
+}
+
+/// M4: a change of one plugin reads no other.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_has_not_changed_is_not_read_again() {
+    let folder = quarantined();
+    put(&folder, "first.wasm", large(1));
+    put(&folder, "small.wasm", component(2, "Another answer."));
+    let host = folder.serve();
+    // A file that has just changed is read once more; soon it has not.
+    for round in 0..200 {
+        let before = host.bytes_read();
+        configure(&folder, &format!("[plugins.p{round}]\nsource = \"small.wasm\""));
+        host.logged(&format!("plugin=p{round}"));
+        if host.bytes_read() - before < LARGE as u64 {
+            return;
+        }
+    }
+    panic!("it is read each time");
+}
+
+/// M3: a build that makes its folder anew is noticed, each time.
+#[test]
+fn a_running_host_follows_a_folder_that_is_replaced() {
+    let folder = Folder::unapproved("");
+    let dist = folder.path().join("dist");
+    configure(&folder, "[plugins.built]\nsource = \"dist/x.wasm\"");
+    let host = folder.serve();
+    for value in 1..4 {
+        _ = fs::remove_dir_all(&dist);
+        fs::create_dir(&dist).expect("a folder");
+        fs::write(dist.join("x.wasm"), component(value, "The answer.")).expect("a file");
+        host.logged("plugin=built");
+        fs::remove_file(dist.join("x.wasm")).expect("removed");
+        host.logged("plugin=built");
+    }
 }

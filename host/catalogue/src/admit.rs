@@ -189,12 +189,13 @@ impl Catalogue {
 fn keep(store: &Components, approval: &Approval, component: Option<&Component>, present: &Examined) {
     let missing = component.filter(|_| !store.has(approval.sha256));
     let kept = missing.map_or(Ok(()), |component| store.put(component.bytes()).map(drop));
-    let missing = approval.tools.iter().filter(|(name, tool)| {
-        present.digests.get(*name) == Some(&tool.sha256) && !store.has_definition(tool.sha256)
-    });
-    let kept = missing.filter_map(|(name, _)| present.candidate.tools.get(name)).fold(kept, |kept, tool| {
-        kept.and_then(|()| store.put_definition(&tool.json).map(drop))
-    });
+    let missing = approval
+        .tools
+        .iter()
+        .filter(|(name, tool)| present.digests.get(*name) == Some(&tool.sha256) && !store.has_definition(tool.sha256));
+    let kept = missing
+        .filter_map(|(name, _)| present.candidate.tools.get(name))
+        .fold(kept, |kept, tool| kept.and_then(|()| store.put_definition(&tool.json).map(drop)));
     if let Err(error) = kept {
         let plugin = &present.candidate.plugin;
         tracing::warn!(%plugin, %error, "what was approved is not in the store, and will be missing once its source changes");

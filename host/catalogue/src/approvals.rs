@@ -11,8 +11,8 @@ use portcullis_audit::{ApprovalAction, AuditError, Event};
 use portcullis_policy::{Digest, Effective, PluginName, ToolName};
 use portcullis_runtime::{LoadError, Plugin, Terms};
 use portcullis_trust::{
-    Approval, ApproveRequest, Approved, Candidate, Collision, Difference, Expected, Finding, LockReview, Removed, Standing, ToolNames, Trust,
-    TrustError, collisions,
+    Approval, ApproveRequest, Approved, Candidate, Collision, Difference, Expected, Finding, LockReview, Removed,
+    Standing, ToolNames, Trust, TrustError, collisions,
 };
 
 use crate::{
@@ -60,7 +60,9 @@ pub enum ApprovalError {
     #[error(transparent)]
     Collision(#[from] NameCollision),
     /// Its tools would be taken for those of a plugin that is approved and not configured.
-    #[error("the tool `{tool}` of `{plugin}` would be taken for `{taken}` of `{by}`, which is approved and not configured")]
+    #[error(
+        "the tool `{tool}` of `{plugin}` would be taken for `{taken}` of `{by}`, which is approved and not configured"
+    )]
     Reserved {
         /// The plugin.
         plugin: PluginName,
@@ -350,10 +352,7 @@ fn not_taken(candidate: &Candidate, standing: &Standing, configured: &Entries) -
 type Entries = BTreeMap<PluginName, Entry>;
 
 /// The plugin, where there is something of it that could be approved.
-fn fit<'a>(
-    entries: &'a Entries,
-    plugin: &PluginName,
-) -> Result<(&'a Entry, &'a Arc<Examined>), ApprovalError> {
+fn fit<'a>(entries: &'a Entries, plugin: &PluginName) -> Result<(&'a Entry, &'a Arc<Examined>), ApprovalError> {
     let entry = entries.get(plugin).ok_or_else(|| ApprovalError::Unknown { plugin: plugin.to_string() })?;
     match &entry.examined {
         Some(Ok(examined)) => Ok((entry, examined)),

@@ -101,9 +101,7 @@ pub(crate) async fn description(
     examined: Option<&Examined>,
 ) -> Result<Arc<Description>, NotServed> {
     match examined.map(|examined| &examined.inspection) {
-        Some(inspection) if inspection.digest == component.digest() => {
-            Ok(Arc::clone(&inspection.description))
-        }
+        Some(inspection) if inspection.digest == component.digest() => Ok(Arc::clone(&inspection.description)),
         _ => runtime.describe(component).await.map(Arc::new).map_err(|error| NotServed::Decode(error.to_string())),
     }
 }

@@ -132,7 +132,11 @@ pub(crate) fn against_text(review: &Review) -> String {
     let warnings = warnings.map(|warning| (Severity::Warn, escaped(warning).to_string()));
     // Where a rule refuses, the finding says so.
     let by_rule = findings.iter().any(|(_, finding)| finding.severity == Severity::Reject);
-    let refused = examined.refused.iter().filter(|_| !by_rule).map(|refusal| (Severity::Reject, escaped(&refusal.reason).to_string()));
+    let refused = examined
+        .refused
+        .iter()
+        .filter(|_| !by_rule)
+        .map(|refusal| (Severity::Reject, escaped(&refusal.reason).to_string()));
     let found = findings.iter().map(|(tool, finding)| {
         // The rules have escaped what they show.
         (finding.severity, format!("{tool}: {}: {} ({})", finding.place, finding.detail, finding.rule))
@@ -171,7 +175,8 @@ pub(crate) fn lock_text(review: &LockReview) -> String {
 
 /// The same for `--json`.
 pub(crate) fn lock_data(review: &LockReview) -> Value {
-    let changed = review.changed.iter().map(|(plugin, (old, new))| (plugin.to_string(), json!({ "old": old, "new": new })));
+    let changed =
+        review.changed.iter().map(|(plugin, (old, new))| (plugin.to_string(), json!({ "old": old, "new": new })));
     json!({
         "lock": review.digest,
         "differs": !review.is_empty(),

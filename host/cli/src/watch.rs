@@ -213,7 +213,9 @@ mod tests {
     use super::*;
 
     async fn soon(watch: &mut Watch, what: &str) {
-        tokio::time::timeout(Duration::from_secs(60), watch.changed()).await.unwrap_or_else(|_| panic!("{what}: unseen"));
+        tokio::time::timeout(Duration::from_secs(60), watch.changed())
+            .await
+            .unwrap_or_else(|_| panic!("{what}: unseen"));
     }
 
     /// What is told of, and not only found by looking.

@@ -227,7 +227,8 @@ mod tests {
     fn an_open_directory_and_a_damaged_key_are_refused_with_the_mend() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("state");
-        let mode = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
+        let mode =
+            |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
         let hint = |expected: &str| {
             let error = StateDir::open(&path).expect_err(expected);
             let hint = error.hint().expect("a hint");

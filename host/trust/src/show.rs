@@ -54,7 +54,9 @@ impl fmt::Display for Escaped<'_> {
                 | Class::Invisible
                 | Class::Noncharacter
                 | Class::PrivateUse
-                | Class::Unassigned if self.form == Form::Json => {
+                | Class::Unassigned
+                    if self.form == Form::Json =>
+                {
                     let mut units = [0; 2];
                     c.encode_utf16(&mut units).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))?;
                 }

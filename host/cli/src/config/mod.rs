@@ -48,9 +48,7 @@ impl Config {
         })?;
         // A bare file name has an empty parent, which is the current folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        resolve::resolve(file, folder).map_err(|wrong| {
-            Fault::of_lines([invalid(), wrong.message], Some(wrong.hint))
-        })
+        resolve::resolve(file, folder).map_err(|wrong| Fault::of_lines([invalid(), wrong.message], Some(wrong.hint)))
     }
 
     /// This configuration with the plugins of another.

@@ -98,8 +98,10 @@ impl Lines {
                     let (old, new) = (Value::Array(old.clone()), Value::Array(new.clone()));
                     self.add(LineKind::Change, format!("    {path}: {} → {}", plain(&old), plain(&new)));
                 }
-                come.into_iter().for_each(|entry| self.add(LineKind::Widening, format!("    + {path}: {}", plain(entry))));
-                gone.into_iter().for_each(|entry| self.add(LineKind::Narrowing, format!("    - {path}: {}", plain(entry))));
+                come.into_iter()
+                    .for_each(|entry| self.add(LineKind::Widening, format!("    + {path}: {}", plain(entry))));
+                gone.into_iter()
+                    .for_each(|entry| self.add(LineKind::Narrowing, format!("    - {path}: {}", plain(entry))));
             }
             (Value::Null, new) => self.side(LineKind::Widening, '+', path, new),
             (old, Value::Null) => self.side(LineKind::Narrowing, '-', path, old),
@@ -195,7 +197,11 @@ mod tests {
                 .iter()
                 .filter(|other| *other != text)
                 .map(|other| json!(other))
-                .chain([json!(Digest::of(text.as_bytes())), json!(format!("{text}x")), json!("GET https://other.example/")])
+                .chain([
+                    json!(Digest::of(text.as_bytes())),
+                    json!(format!("{text}x")),
+                    json!("GET https://other.example/"),
+                ])
                 .collect(),
             other => panic!("{other}"),
         }
@@ -222,7 +228,10 @@ mod tests {
                 assert_ne!(again, shown, "{path} of a block that comes");
                 let said = texts(&review(None, Some((&old, &new))));
                 let field = path.split('/').nth(1).expect("a field");
-                assert!(said.iter().skip(1).any(|line| line.contains(field)), "{path} of a block that changes: {said:#?}");
+                assert!(
+                    said.iter().skip(1).any(|line| line.contains(field)),
+                    "{path} of a block that changes: {said:#?}"
+                );
             }
         }
         // A tool that another name runs, an entry less, another order.
@@ -234,7 +243,10 @@ mod tests {
         new.tool_limits.clear();
         let said = texts(&review(None, Some((&old, &new))));
         assert!(said.iter().any(|line| line.starts_with("    - tool-limits.one.memory: ")), "{said:#?}");
-        new = Approval { limits: portcullis_policy::Limits { memory: old.limits.memory * 2, ..old.limits.clone() }, ..old.clone() };
+        new = Approval {
+            limits: portcullis_policy::Limits { memory: old.limits.memory * 2, ..old.limits.clone() },
+            ..old.clone()
+        };
         let said = texts(&review(None, Some((&old, &new))));
         assert!(said.get(1).is_some_and(|line| line.starts_with("    wider: memory: ")), "{said:#?}");
     }
@@ -243,7 +255,12 @@ mod tests {
     #[test]
     fn no_value_makes_a_line_of_its_own() {
         let hostile = "x\n+ other: approved\u{1b}[2J\u{3164}\u{34f}";
-        let mut bad = Approval { source: hostile.to_owned(), approved_by: hostile.to_owned(), approved_at: hostile.to_owned(), ..block() };
+        let mut bad = Approval {
+            source: hostile.to_owned(),
+            approved_by: hostile.to_owned(),
+            approved_at: hostile.to_owned(),
+            ..block()
+        };
         bad.imports.insert(hostile.to_owned());
         bad.tool_limits.insert(hostile.to_owned(), bad.limits.clone());
         for review in [review(Some(&bad), None), review(None, Some((&block(), &bad)))] {

@@ -92,7 +92,10 @@ fn the_digest_of_an_approval_changes_with_each_part() {
     let base = approval("alpha");
     let digest = base.digest().expect("a digest");
     assert_eq!(approval("alpha").digest().expect("a digest"), digest);
-    assert_ne!(digest, Digest::of(&crate::canonical::canonical(&serde_json::to_value(&base).expect("json")).expect("json")));
+    assert_ne!(
+        digest,
+        Digest::of(&crate::canonical::canonical(&serde_json::to_value(&base).expect("json")).expect("json"))
+    );
     let changes: [fn(&mut Approval); 9] = [
         |a| a.source.push('x'),
         |a| a.sha256 = Digest::of(b"other"),

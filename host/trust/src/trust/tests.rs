@@ -363,7 +363,8 @@ fn a_write_keeps_the_blocks_of_others_and_the_last_generations() {
     house.check("approved beside", "9", "2", "never_accepted");
     let whole = |version: &u64| {
         let candidate = candidate("alpha", *version);
-        let mut definitions = candidate.tools.values().map(|tool| crate::definition_digest(&tool.json).expect("a digest"));
+        let mut definitions =
+            candidate.tools.values().map(|tool| crate::definition_digest(&tool.json).expect("a digest"));
         let kept = definitions.all(|digest| house.trust.components().definition(digest).is_ok());
         let bytes = house.trust.components().get(candidate.sha256).is_ok();
         assert_eq!(kept, bytes, "version {version} is there in part");
