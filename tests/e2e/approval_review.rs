@@ -10,7 +10,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::host::{Folder, PORTCULLIS, stderr};
+use crate::{
+    host::{Folder, PORTCULLIS, stderr},
+    raw,
+};
 
 /// `answer` returns this number and `trap` traps; `answer` is described so.
 fn component(value: u8, description: &str) -> Vec<u8> {
@@ -255,6 +258,14 @@ fn a_state_directory_that_was_open_counts_for_nothing() {
     refused(&folder, &["list"], "hint: whoever could use it may have approved plugins: rm -r '");
     fs::set_permissions(state.join("host.key"), fs::Permissions::from_mode(0o600)).expect("a mode");
     assert_eq!(status(&folder)["state"], "approved");
+    // Only root gives files away.
+    for given in [state.join("host.key"), state] {
+        if std::os::unix::fs::chown(&given, Some(65_534), None).is_ok() {
+            refused(&folder, &["list"], "belongs to another user (65534), who may have approved things in it");
+            std::os::unix::fs::chown(&given, Some(0), None).expect("taken back");
+        }
+    }
+    assert_eq!(status(&folder)["state"], "approved");
 }
 
 /// M1: a host that has accepted a lock keeps what it then reads of it.
@@ -333,4 +344,94 @@ fn a_stricter_hint_is_served_at_once() {
         tools.iter().find(|tool| tool["name"] == name).expect("a tool")["annotations"]["readOnlyHint"].clone()
     };
     assert_eq!((hint("first_answer"), hint("first_trap")), (json!(false), json!(true)), "{listed:#}");
+}
+
+/// Bytes of a component that is large and says little.
+#[cfg(target_os = "linux")]
+const LARGE: usize = 8 << 20;
+
+/// A component with this many bytes that nothing uses.
+#[cfg(target_os = "linux")]
+fn large(value: u8) -> Vec<u8> {
+    let mut component = component(value, "The answer.");
+    let mut rest = LARGE + 2;
+    component.push(0);
+    while rest > 0x7f {
+        component.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
+    }
+    component.push(rest as u8);
+    component.extend(b"\x01x");
+    // Not the same throughout, so that no page of it is shared.
+    component.extend((0..LARGE).map(|at| (at >> 7) as u8 ^ value));
+    component
+}
+
+/// M4: what was read is not kept in memory, whether it is served or waits.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_bytes_of_plugins_are_not_held() {
+    const PLUGINS: u8 = 24;
+    let folder = Folder::unapproved("");
+    configure(&folder, "");
+    put(&folder, "first.wasm", component(1, "The answer."));
+    let small = folder.serve().resident();
+    let mut config = String::new();
+    for at in 0..PLUGINS {
+        put(&folder, &format!("p{at}.wasm"), large(at));
+        config += &format!("[plugins.p{at}]\nsource = \"p{at}.wasm\"\n");
+    }
+    configure(&folder, &config);
+    let all = LARGE as u64 * u64::from(PLUGINS);
+    let host = folder.serve();
+    let grown = || host.resident().saturating_sub(small) * 1024;
+    // The allocator gives back what is free when it is used again.
+    for _ in 0..2000 {
+        if grown() < all / 2 {
+            return;
+        }
+        raw::modern(&host.address, "tools/list", json!({}));
+    }
+    panic!("{} bytes more, of {all}", grown());
+}
+
+/// M4: a change of one plugin reads no other.
+#[test]
+#[cfg(target_os = "linux")]
+fn what_has_not_changed_is_not_read_again() {
+    let folder = quarantined();
+    put(&folder, "first.wasm", large(1));
+    put(&folder, "small.wasm", component(2, "Another answer."));
+    let host = folder.serve();
+    // A file that has just changed is read once more; soon it has not.
+    for round in 0..200 {
+        let before = host.bytes_read();
+        configure(&folder, &format!("[plugins.p{round}]\nsource = \"small.wasm\""));
+        host.logged(&format!("plugin=p{round}"));
+        if host.bytes_read() - before < LARGE as u64 {
+            return;
+        }
+    }
+    panic!("it is read each time");
+}
+
+/// M3: a build that makes its folder anew is noticed, each time.
+#[test]
+fn a_running_host_follows_a_folder_that_is_replaced() {
+    let folder = quarantined();
+    let dist = folder.path().join("dist");
+    let build = |value: u8| {
+        _ = fs::remove_dir_all(&dist);
+        fs::create_dir(&dist).expect("a folder");
+        fs::write(dist.join("x.wasm"), component(value, "The answer.")).expect("a file");
+    };
+    build(0);
+    configure(&folder, "[plugins.built]\nsource = \"dist/x.wasm\"");
+    let host = folder.serve();
+    for value in 1..4 {
+        fs::remove_file(dist.join("x.wasm")).expect("removed");
+        host.logged("plugin missing plugin=built");
+        build(value);
+        host.logged("plugin quarantined plugin=built");
+    }
 }

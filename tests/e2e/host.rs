@@ -187,6 +187,14 @@ impl Served {
         line.trim().trim_end_matches(" kB").parse().expect("a number")
     }
 
+    /// Bytes that it has read, from files and elsewhere.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let counters = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("a process");
+        let line = counters.lines().find_map(|line| line.strip_prefix("rchar:")).expect("a counter");
+        line.trim().parse().expect("a number")
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn stop(mut self) -> std::process::ExitStatus {
         interrupt(&self.child);

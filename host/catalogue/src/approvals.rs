@@ -19,7 +19,7 @@ use crate::{
     Catalogue, State,
     admission::Admission,
     draft::{Entry, NameCollision},
-    prepare::{Examined, Refusal},
+    prepare::{self, Examined, Refusal, Unfit},
 };
 
 /// Who acts, and when.
@@ -191,8 +191,13 @@ impl Catalogue {
             grants: Effective::new(Arc::clone(&entry.spec.grants), Arc::clone(&entry.spec.grants)),
             secrets: Arc::clone(&entry.spec.secrets),
         };
-        let (component, description) = (&inspection.component, Arc::clone(&inspection.description));
-        let load = Plugin::load(&self.runtime, component, description, &terms).await;
+        let component = prepare::read(&entry.spec.source).map_err(|unfit| unfit_to_approve(plugin, &unfit))?;
+        if component.digest() != inspection.digest {
+            let (plugin, expected, found) = (plugin.clone(), inspection.digest, component.digest());
+            return Err(TrustError::Bytes { plugin, expected, found }.into());
+        }
+        let description = Arc::clone(&inspection.description);
+        let load = Plugin::load(&self.runtime, &component, description, &terms).await;
         load.map_err(|source| ApprovalError::Load { plugin: plugin.clone(), source })?;
         let request = ApproveRequest {
             expected,
@@ -351,12 +356,14 @@ fn fit<'a>(entries: &'a Entries, plugin: &PluginName) -> Result<(&'a Entry, &'a 
     let entry = entries.get(plugin).ok_or_else(|| ApprovalError::Unknown { plugin: plugin.to_string() })?;
     match &entry.examined {
         Some(Ok(examined)) => Ok((entry, examined)),
-        Some(Err(unfit)) => {
-            let reason = unfit.state.reason().unwrap_or("nothing is known of it").to_owned();
-            Err(ApprovalError::Unfit { plugin: plugin.clone(), reason, mend: None })
-        }
+        Some(Err(unfit)) => Err(unfit_to_approve(plugin, unfit)),
         None => Err(ApprovalError::Disabled { plugin: plugin.clone() }),
     }
+}
+
+fn unfit_to_approve(plugin: &PluginName, unfit: &Unfit) -> ApprovalError {
+    let reason = unfit.state.reason().unwrap_or("nothing is known of it").to_owned();
+    ApprovalError::Unfit { plugin: plugin.clone(), reason, mend: None }
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ use crate::{
     snapshot::{Code, Trouble},
 };
 
+/// Files that are read at one time: each is held in memory whole.
+const MAX_READS: usize = 4;
+
 /// The register.
 #[derive(Debug)]
 pub struct Catalogue {
@@ -29,6 +32,8 @@ pub struct Catalogue {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) admission: Admission,
     purpose: Purpose,
+    /// Turns at reading files.
+    pub(crate) reads: tokio::sync::Semaphore,
     current: ArcSwap<Snapshot>,
     generation: AtomicU64,
     changes: watch::Sender<u64>,
@@ -62,6 +67,7 @@ impl Catalogue {
             ledger,
             admission,
             purpose,
+            reads: tokio::sync::Semaphore::new(MAX_READS),
             current: ArcSwap::default(),
             generation: AtomicU64::new(0),
             changes: watch::Sender::new(0),
@@ -102,7 +108,7 @@ impl Catalogue {
             let plugin = spec.clone();
             // Tasks of their own: hashing is work for every processor.
             let task = tokio::spawn(async move { catalogue.admit(spec, &admitted, before).await });
-            async move { task.await.unwrap_or_else(|error| broken(plugin, &error)) }
+            finished(plugin, task)
         }))
         .await;
         let before = std::mem::take(&mut plugins.entries);
@@ -204,11 +210,15 @@ impl Catalogue {
     }
 }
 
-/// A plugin over which the host itself stumbled: it stays in the list, and nothing of it is served.
-fn broken(spec: PluginSpec, error: &tokio::task::JoinError) -> Entry {
-    tracing::error!(plugin = %spec.name, %error, "the host failed while it looked at a plugin");
-    let reason = "the host failed while it looked at it; the log says more".to_owned();
-    Entry { spec, examined: None, served: None, state: State::Broken { reason, mend: None }, hint: None }
+/// What came of looking at a plugin. One over which the host itself stumbled stays in the list, and nothing of it is
+/// served.
+async fn finished(spec: PluginSpec, task: tokio::task::JoinHandle<Entry>) -> Entry {
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(plugin = %spec.name, %error, "the host failed while it looked at a plugin");
+        let reason = "the host failed while it looked at it; the log says more".to_owned();
+        let state = State::Broken { reason, mend: None };
+        Entry { spec, examined: None, served: None, state, hint: None, stamp: None }
+    })
 }
 
 #[cfg(test)]
@@ -218,10 +228,8 @@ mod tests {
     /// L6: a plugin does not go from the list because the host stumbled.
     #[tokio::test]
     async fn a_plugin_that_the_host_failed_over_stays_in_the_list() {
-        #[expect(clippy::panic, reason = "what is looked for")]
         let failed = tokio::spawn(async { panic!("a fault of the host") });
-        let error = failed.await.expect_err("it panicked");
-        let entry = broken(PluginSpec::named("first"), &error);
+        let entry = finished(PluginSpec::named("first"), failed).await;
         assert_eq!(entry.spec.name.as_str(), "first");
         assert!(matches!(entry.state, State::Broken { .. }) && entry.served.is_none());
     }

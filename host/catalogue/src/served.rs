@@ -1,6 +1,6 @@
 //! What is served of a plugin: the approved bytes, under the definitions that were stored at approval.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use portcullis_policy::{Annotations, Digest, PluginName, ToolDefinition, ToolName};
 use portcullis_runtime::{
@@ -11,7 +11,11 @@ use portcullis_runtime::{
 use portcullis_trust::{Approval, ApprovedTool, Components, Finding, Severity, ToolNames, definition_digest, examine};
 use tokio::sync::watch;
 
-use crate::{PluginSpec, prepare::Examined, snapshot::Code};
+use crate::{
+    PluginSpec,
+    prepare::{self, Examined},
+    snapshot::Code,
+};
 
 /// The generation of a plugin that runs.
 #[derive(Clone, Debug)]
@@ -65,21 +69,29 @@ pub(crate) enum NotServed {
     Decode(String),
 }
 
-/// The approved bytes: those that were read at the source where they are the same, or from the store.
+/// The approved bytes: those that were just read where they are the same, or from the store, or read again: what has not
+/// changed at its source was not read this time.
 pub(crate) fn approved_bytes(
     store: Option<&Components>,
     approval: &Approval,
-    examined: Option<&Component>,
+    read: Option<Component>,
+    source: &Path,
 ) -> Result<Component, NotServed> {
     let digest = approval.sha256;
-    if let Some(component) = examined.filter(|component| component.digest() == digest) {
-        return Ok(component.clone());
+    let same = |component: &Component| component.digest() == digest;
+    if let Some(component) = read.filter(same) {
+        return Ok(component);
     }
-    let missing = |reason: String| NotServed::Bytes { digest, reason };
-    let store = store.ok_or_else(|| missing("there is no store".to_owned()))?;
-    let bytes = tokio::task::block_in_place(|| store.get(digest)).map_err(|error| missing(error.to_string()))?;
-    let component = Component::new(bytes);
-    if component.digest() == digest { Ok(component) } else { Err(missing("other bytes are there".to_owned())) }
+    let reason = match store.map(|store| tokio::task::block_in_place(|| store.get(digest))) {
+        // The store has verified them; what is compiled is verified here once more.
+        Some(Ok(bytes)) => match Component::new(bytes) {
+            component if same(&component) => return Ok(component),
+            _ => "other bytes are there".to_owned(),
+        },
+        Some(Err(error)) => error.to_string(),
+        None => "there is no store".to_owned(),
+    };
+    prepare::read(source).ok().filter(same).ok_or(NotServed::Bytes { digest, reason })
 }
 
 /// Decodes `component`, or takes the description of the generation before, where it is of the same bytes.
@@ -89,9 +101,7 @@ pub(crate) async fn description(
     examined: Option<&Examined>,
 ) -> Result<Arc<Description>, NotServed> {
     match examined.map(|examined| &examined.inspection) {
-        Some(inspection) if inspection.component.digest() == component.digest() => {
-            Ok(Arc::clone(&inspection.description))
-        }
+        Some(inspection) if inspection.digest == component.digest() => Ok(Arc::clone(&inspection.description)),
         _ => runtime.describe(component).await.map(Arc::new).map_err(|error| NotServed::Decode(error.to_string())),
     }
 }
