@@ -2,7 +2,7 @@
 
 use exports::test::http_hostile::egress::Guest;
 use wasip2::http::outgoing_handler::{self, FutureIncomingResponse};
-use wasip2::http::types::{Fields, OutgoingBody, OutgoingRequest, Scheme};
+use wasip2::http::types::{Fields, OutgoingBody, OutgoingRequest, RequestOptions, Scheme};
 use wasip2::io::streams::StreamError;
 
 wit_bindgen::generate!({
@@ -16,8 +16,8 @@ wit_bindgen::generate!({
             upload: func(authority: string, pieces: u64, size: u32, announced: option<string>, trailer: option<string>) -> result<u16, string>;
             /// A POST whose body never ends, and a return while it is on its way.
             abandon: func(authority: string, announced: option<string>) -> u32;
-            /// So many GETs at one time, their responses unread: how each ended.
-            flood: func(authority: string, count: u32) -> list<string>;
+            /// So many GETs at one time, their responses unread, with so many nanoseconds to connect: how each ended.
+            flood: func(authority: string, path: string, count: u32, patience: option<u64>) -> list<string>;
             /// One map of fields with so many entries.
             fields: func(count: u32) -> result<u32, string>;
             /// So many maps of 15 KiB.
@@ -109,10 +109,12 @@ impl Guest for Egress {
         0
     }
 
-    fn flood(authority: String, count: u32) -> Vec<String> {
+    fn flood(authority: String, path: String, count: u32, patience: Option<u64>) -> Vec<String> {
         let send = |_| {
-            let request = request(&authority, "/", Fields::new())?;
-            outgoing_handler::handle(request, None).map_err(|error| format!("refused: {error:?}"))
+            let request = request(&authority, &path, Fields::new())?;
+            let options = RequestOptions::new();
+            options.set_connect_timeout(patience).unwrap();
+            outgoing_handler::handle(request, Some(options)).map_err(|error| format!("refused: {error:?}"))
         };
         let responses: Vec<_> = (0..count).map(send).collect();
         let mut answers = Vec::new();
