@@ -110,7 +110,8 @@ async fn e10_rebinding_finds_one_look_up_only() {
     let names = Names::default().in_turn("twice.example", &[&["127.0.0.1"], &["127.0.0.2"]]);
     // The same port at another address, where the second answer leads.
     let bad = Server::start_at(&format!("127.0.0.2:{}", good.port()), |_| ok("bad")).await;
-    let grants = format!("http = [{{ allow = 'GET http://twice.example:{}/**', private = ['127.0.0.1'] }}]", good.port());
+    let grants =
+        format!("http = [{{ allow = 'GET http://twice.example:{}/**', private = ['127.0.0.1'] }}]", good.port());
     let web = built("web", guests::WITH_HTTP, patient()).granted(grants);
     let house = House::resolving(1, names.resolve(), vec![web]).await;
     let url = good.url("twice.example", "/");
@@ -130,12 +131,13 @@ async fn e20_look_ups_that_fail_or_never_end() {
     let web = || built("web", guests::WITH_HTTP, patient()).granted(grants);
     let late = built("late", guests::WITH_HTTP, limits).granted(grants);
     let house = House::resolving(2, names.resolve(), vec![web(), late]).await;
-    let error = "failed: ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None })";
+    let error = "failed: ErrorCode::DnsError(DnsErrorPayload { rcode: None, info-code: None })";
     for name in ["none", "unknown", "crowd"] {
         assert_eq!(get(&house, &format!("http://{name}.example/")).await, error, "{name}");
     }
-    let hurried = json!({ "method": "GET", "url": "http://slow.example/", "headers": [], "options": { "connect": 1_000_000 } });
-    assert_eq!(told(&house.answer("web_send", hurried).await), "failed: ErrorCode::DnsTimeout");
+    let hurried =
+        json!({ "method": "GET", "url": "http://slow.example/", "headers": [], "options": { "connect": 1_000_000 } });
+    assert_eq!(told(&super::answer(&house, "web_send", hurried).await), "failed: ErrorCode::DnsTimeout");
     // The deadline of the call ends it before.
     let late = house.call("late_get", json!({ "url": "http://slow.example/" })).await;
     assert_eq!(failed("late_get", late).outcome(), Outcome::Deadline);

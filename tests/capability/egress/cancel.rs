@@ -17,12 +17,14 @@ fn rounds() -> usize {
 /// Sockets of this process whose other end has `port`, whatever other tests do beside.
 #[cfg(target_os = "linux")]
 fn sockets_to(port: u16) -> usize {
-    let links = fs::read_dir("/proc/self/fd").expect("descriptors").flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+    let links =
+        fs::read_dir("/proc/self/fd").expect("descriptors").flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
     let own: BTreeSet<_> = links.map(|link| link.to_string_lossy().into_owned()).collect();
     let table = fs::read_to_string("/proc/self/net/tcp").expect("sockets");
     let remote = format!(":{port:04X}");
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row.len() > 9 && row[2].ends_with(&remote) && own.contains(&format!("socket:[{}]", row[9]))).count()
+    rows.filter(|row| row.len() > 9 && row[2].ends_with(&remote) && own.contains(&format!("socket:[{}]", row[9])))
+        .count()
 }
 
 #[cfg(target_os = "linux")]
@@ -31,14 +33,14 @@ async fn s25_a_thousand_calls_that_are_given_up_leave_nothing() {
     let server = Server::start(|seen| match seen.line().split(' ').nth(1).unwrap_or_default() {
         "/silent" => Answer::Stall(Vec::new()),
         "/stall" => Answer::Stall(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\non".to_vec()),
-        "/endless" => Answer::Endless(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n".to_vec(), vec![0; 1 << 16]),
+        "/endless" => {
+            Answer::Endless(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n".to_vec(), vec![0; 1 << 16])
+        }
         _ => ok("on"),
     })
     .await;
     let grants = format!("http = [{{ allow = '* http://ok.example:{}/**', private = ['127.0.0.1'] }}]", server.port());
-    let guest = |name, path| {
-        built(name, path, Limits { concurrency: 1, fuel: None, ..patient() }).granted(&*grants)
-    };
+    let guest = |name, path| built(name, path, Limits { concurrency: 1, fuel: None, ..patient() }).granted(&*grants);
     let names = Names::default().with("ok.example", &["127.0.0.1"]);
     let guests = vec![guest("web", guests::WITH_HTTP), guest("hostile", guests::HTTP_HOSTILE)];
     // One slot: a call that stays behind would keep all later ones out.

@@ -7,11 +7,13 @@ mod limits;
 mod linked;
 mod pooled;
 mod secrets;
-mod server;
 mod sent;
+mod server;
 mod targets;
 mod tls;
 
+use portcullis_catalogue::Reply;
+use portcullis_gateway::Ended;
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -24,7 +26,16 @@ async fn get(house: &House, url: &str) -> String {
 /// A whole request's outcome: `{status, headers, body}`, or `{err}`.
 async fn send(house: &House, method: &str, url: &str, headers: &[&str], body: Option<&str>) -> Value {
     let arguments = json!({ "method": method, "url": url, "headers": headers, "body": body });
-    house.answer("web_send", arguments).await
+    answer(house, "web_send", arguments).await
+}
+
+/// What a call that must answer answers: a record as it is, `{err}` for an error.
+async fn answer(house: &House, tool: &str, arguments: Value) -> Value {
+    match house.call(tool, arguments).await {
+        Ended::Answered(Ok(Reply::Structured(mut object)), _) => object.remove("result").unwrap_or(object.into()),
+        Ended::Answered(Ok(Reply::ToolError(error)), _) => json!({ "err": error.text }),
+        other => panic!("{tool}: {other:?}"),
+    }
 }
 
 /// The same in one line.

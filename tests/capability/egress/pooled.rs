@@ -11,7 +11,7 @@ use super::{
 use crate::house::{House, built, patient};
 
 async fn open(server: &Server, private: &[&str]) -> House {
-    let entries = private.iter().map(|(entry)| entry.replace("PORT", &server.port().to_string()));
+    let entries = private.iter().map(|entry| entry.replace("PORT", &server.port().to_string()));
     let grants = format!("http = [{}]", entries.collect::<Vec<_>>().join(", "));
     let guest = |name| built(name, guests::WITH_HTTP, patient()).granted(&*grants);
     let hostile = built("hostile", guests::HTTP_HOSTILE, patient()).granted(&*grants);
@@ -113,7 +113,8 @@ async fn an_upload_that_was_given_up_is_never_whole() {
     let authority = format!("ok.example:{}", server.port());
     for announced in [None, Some("100")] {
         let arguments = json!({ "authority": authority, "announced": announced });
-        let call = tokio::time::timeout(std::time::Duration::from_millis(100), house.call("hostile_abandon", arguments));
+        let call =
+            tokio::time::timeout(std::time::Duration::from_millis(100), house.call("hostile_abandon", arguments));
         assert!(call.await.is_err(), "the server waits for the rest, and the guest for the server");
     }
     while server.open() > 0 {

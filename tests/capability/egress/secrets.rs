@@ -20,9 +20,11 @@ fn echo(size: usize) -> impl Fn(&super::server::Seen) -> Answer + Send + Sync {
         let key = seen.headers("x-key").first().copied().unwrap_or("none").to_owned();
         let mut pieces = vec![format!("HTTP/1.1 200 OK\r\nx-echo: a {key} b\r\nx-{key}: 1\r\ntrailer: x-late\r\ntransfer-encoding: chunked\r\n\r\n").into_bytes()];
         let body = format!("{head}{key}{key}!");
-        pieces.extend(body.as_bytes().chunks(size).map(|piece| {
-            [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()
-        }));
+        pieces.extend(
+            body.as_bytes()
+                .chunks(size)
+                .map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat()),
+        );
         pieces.push(format!("0\r\nx-late: {key}\r\n\r\n").into_bytes());
         Answer::Pieces(pieces)
     }
@@ -30,7 +32,9 @@ fn echo(size: usize) -> impl Fn(&super::server::Seen) -> Answer + Send + Sync {
 
 async fn open(servers: &[&Server], source: SecretSource) -> (House, Names) {
     let entries = servers.iter().flat_map(|server| {
-        ["a", "b"].map(|name| format!("{{ allow = '* http://{name}.example:{}/**', private = ['127.0.0.1'] }}", server.port()))
+        ["a", "b"].map(|name| {
+            format!("{{ allow = '* http://{name}.example:{}/**', private = ['127.0.0.1'] }}", server.port())
+        })
     });
     let grants = format!(
         "http = [{}]\nsecrets = [{{ name = 'key', header = 'X-Key', to = 'http://a.example:{}' }}]",
@@ -43,7 +47,7 @@ async fn open(servers: &[&Server], source: SecretSource) -> (House, Names) {
 }
 
 fn file(folder: &tempfile::TempDir, text: &str) -> SecretSource {
-    let path = folder.path().join("key");
+    let path = folder.path().join(format!("key{}", text.len()));
     std::fs::write(&path, text).expect("a file");
     SecretSource::File(path)
 }
@@ -81,7 +85,10 @@ async fn e21_an_echo_is_masked_wherever_it_is() {
         assert!(body.ends_with(&format!("{stars}{stars}!")), "{size}: {body}");
         assert!(body.contains(&format!("x-key: {stars}|")), "{size}: {body}");
         for header in [format!("x-echo: a {stars} b"), format!("x-{stars}: 1"), format!("x-late: {stars}")] {
-            assert!(result["headers"].as_array().is_some_and(|all| all.contains(&header.clone().into())), "{size}: {header} in {told}");
+            assert!(
+                result["headers"].as_array().is_some_and(|all| all.contains(&header.clone().into())),
+                "{size}: {header} in {told}"
+            );
         }
         assert!(server.seen()[0].head.contains(CANARY), "the server has it");
         // What another server says of it, or what stands in no log.
@@ -122,7 +129,10 @@ async fn e21_a_secret_that_cannot_be_had_is_told_at_load() {
         let (house, _) = open(&[&server], source).await;
         let (state, reason, _) = house.status("web");
         assert_eq!(state, "broken", "{expected}");
-        assert!(reason.contains("the secret `key` of its grants cannot be had: ") && reason.contains(expected), "{reason}");
+        assert!(
+            reason.contains("the secret `key` of its grants cannot be had: ") && reason.contains(expected),
+            "{reason}"
+        );
         assert!(!reason.contains("canary"), "{reason}");
         house.alive().await;
     }

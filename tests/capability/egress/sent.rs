@@ -13,7 +13,8 @@ use crate::house::{House, built, patient};
 
 async fn open() -> (House, Server) {
     let server = Server::start(|_| ok("on")).await;
-    let grants = format!("http = [{{ allow = '* http://ok.example:{}/**', private = ['127.0.0.0/8'] }}]", server.port());
+    let grants =
+        format!("http = [{{ allow = '* http://ok.example:{}/**', private = ['127.0.0.0/8'] }}]", server.port());
     let guest = |name, path| built(name, path, patient()).granted(&*grants);
     let guests = vec![guest("web", guests::WITH_HTTP), guest("hostile", guests::HTTP_HOSTILE)];
     (House::resolving(2, Names::default().with("ok.example", &["127.0.0.1"]).resolve(), guests).await, server)
@@ -49,7 +50,7 @@ async fn e15_framing_and_connections_are_the_host_s() {
     assert_eq!(told(&two), "header: HeaderError::InvalidSyntax");
     for length in ["+4", "4, 4", "-1", "0x4", "18446744073709551616"] {
         let result = send(&house, "POST", &url, &[&format!("content-length: {length}")], Some("body")).await;
-        assert_eq!(told(&result), "no body", "{length}");
+        assert!(["header: HeaderError::InvalidSyntax", "no body"].contains(&&*told(&result)), "{length}: {result}");
     }
     assert_eq!(server.accepted(), 0, "nothing of these was sent");
 }
@@ -67,7 +68,10 @@ async fn e15_what_is_sent_is_framed_once() {
     assert_eq!(nothing["body"], "on", "{nothing}");
     let seen = server.seen();
     let none = Vec::<&str>::new();
-    assert_eq!((seen[0].headers("content-length"), seen[0].headers("transfer-encoding")), (vec!["10000"], none.clone()));
+    assert_eq!(
+        (seen[0].headers("content-length"), seen[0].headers("transfer-encoding")),
+        (vec!["10000"], none.clone())
+    );
     assert_eq!(seen[0].body, body.as_bytes());
     assert_eq!((seen[1].headers("content-length"), seen[1].headers("transfer-encoding")), (none, vec!["chunked"]));
     assert_eq!(seen[1].body, b"4\r\nbody\r\n0\r\n\r\n");
@@ -98,7 +102,8 @@ async fn e15_a_wrong_length_and_trailers() {
     for trailer in ["x-trailer", "content-length", "authorization"] {
         assert_eq!(upload(None, 1, Some(trailer)).await, "200", "{trailer}");
     }
-    let sent: Vec<_> = server.seen().split_off(before).into_iter().filter(|seen| !seen.head.ends_with("(cut off)")).collect();
+    let sent: Vec<_> =
+        server.seen().split_off(before).into_iter().filter(|seen| !seen.head.ends_with("(cut off)")).collect();
     assert_eq!(sent.len(), 3);
     for seen in sent {
         assert_eq!(seen.body, b"5\r\nxxxxx\r\n0\r\n\r\n", "no trailer is sent");

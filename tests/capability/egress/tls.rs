@@ -8,6 +8,7 @@ use std::{
 
 use portcullis_artifacts as guests;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto, pki_types::PrivatePkcs8KeyDer},
@@ -68,7 +69,8 @@ fn folder(origin: &str) -> Folder {
 async fn get(folder: Folder, url: String, variables: Vec<(&'static str, String)>) -> String {
     let run = move || {
         let arguments = json!({ "url": url }).to_string();
-        let output = folder.command(&["call", "web_get", &arguments, "--json"]).envs(variables).output().expect("a run");
+        let output =
+            folder.command(&["call", "web_get", &arguments, "--json"]).envs(variables).output().expect("a run");
         let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
         told.to_string()
     };
@@ -86,14 +88,24 @@ async fn a_server_proves_its_name_by_a_root_of_the_host() {
     let right = Tls::start("localhost", "http/1.1").await;
     let wrong = Tls::start("other.example", "http/1.1").await;
     let other = Tls::start("localhost", "h2").await;
-    let plain = super::server::Server::start(|_| ok("on")).await;
+    let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let plain_port = plain.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = plain.accept().await {
+            let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        }
+    });
     for (port, root, expected) in [
         (right.port, &right.certificate, "200"),
         (wrong.port, &wrong.certificate, "TlsCertificateError"),
         (right.port, &wrong.certificate, "TlsCertificateError"),
         (right.port, &String::new(), "TlsCertificateError"),
-        (other.port, &other.certificate, "TlsAlertReceived(TlsAlertReceivedPayload { alert_id: Some(120), alert_message: None })"),
-        (plain.port(), &right.certificate, "TlsProtocolError"),
+        (
+            other.port,
+            &other.certificate,
+            "TlsAlertReceived(TlsAlertReceivedPayload { alert-id: Some(120), alert-message: None })",
+        ),
+        (plain_port, &right.certificate, "TlsProtocolError"),
     ] {
         let origin = format!("https://localhost:{port}");
         let folder = folder(&origin);

@@ -25,9 +25,9 @@ use super::{
 
 /// Bytes of a request body: what a tool uploads is a document, not an archive.
 const MAX_REQUEST_BYTES: u64 = 16 << 20;
-/// Pieces of a request body, empty ones too: they cost no memory over HTTP/1.1, but time (GHSA-f8mm-ggr3-89wh). So many
-/// that [`MAX_REQUEST_BYTES`] may come in pieces of 16 bytes.
-const MAX_PIECES: u64 = 1 << 20;
+/// Pieces of a request body, empty ones too: they cost no memory over HTTP/1.1, but a hand-over between threads each
+/// (GHSA-f8mm-ggr3-89wh). So many that [`MAX_REQUEST_BYTES`] may come in pieces of 128 bytes.
+const MAX_PIECES: u64 = 1 << 17;
 
 /// What a guest sends. Its trailers are not.
 pub(super) struct Outgoing {

@@ -27,9 +27,8 @@ pub(super) enum BodyFault {
 impl From<BodyFault> for Error {
     fn from(fault: BodyFault) -> Self {
         match fault {
-            BodyFault::Large(limit) | BodyFault::Pieces(limit) | BodyFault::Length(limit) => {
-                Self::HttpRequestBodySize(Some(limit))
-            }
+            BodyFault::Large(limit) | BodyFault::Length(limit) => Self::HttpRequestBodySize(Some(limit)),
+            BodyFault::Pieces(_) => Self::InternalError(Some(fault.to_string())),
             BodyFault::Abandoned => Self::HttpProtocolError,
         }
     }
@@ -44,7 +43,7 @@ pub(super) fn of_hyper(error: &hyper::Error) -> Error {
         Error::HttpResponseHeaderSectionSize(u32::try_from(MAX_RESPONSE_HEAD).ok())
     } else if error.is_parse() {
         Error::HttpProtocolError
-    } else if error.is_incomplete_message() {
+    } else if error.is_incomplete_message() || find(error).is_some_and(is_early_end) {
         Error::HttpResponseIncomplete
     } else if let Some(error) = find::<rustls::Error>(error) {
         of_rustls(error)
@@ -53,6 +52,10 @@ pub(super) fn of_hyper(error: &hyper::Error) -> Error {
     } else {
         Error::ConnectionTerminated
     }
+}
+
+fn is_early_end(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// What a failure to connect means.
@@ -70,7 +73,7 @@ pub(super) fn of_connect(error: &io::Error) -> Error {
 pub(super) fn of_tls(error: &io::Error) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref()) {
         Some(error) => of_rustls(error),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => Error::ConnectionTerminated,
+        None if is_early_end(error) => Error::ConnectionTerminated,
         None => of_connect(error),
     }
 }
