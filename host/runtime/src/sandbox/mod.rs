@@ -2,6 +2,7 @@
 
 mod limiter;
 mod log;
+mod reasons;
 mod turns;
 
 use std::{sync::Arc, time::Instant};
@@ -130,7 +131,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandb
 /// WASI but for files, interface by interface: upstream links all or nothing.
 fn wasi(l: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     use wasmtime_wasi::p2::bindings::{cli, clocks, random, sockets};
-    wasmtime_wasi_io::bindings::wasi::io::error::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
+    reasons::add_to_linker(l)?;
     wasmtime_wasi_io::bindings::wasi::io::poll::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
     wasmtime_wasi_io::bindings::wasi::io::streams::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
     clocks::wall_clock::add_to_linker::<_, WasiClocks>(l, Sandbox::clocks)?;
