@@ -11,7 +11,7 @@ use portcullis_artifacts as guests;
 use portcullis_audit::{Ledger, Outcome};
 use portcullis_catalogue::{Admission, CallError, Catalogue, PluginSpec, Progress, Purpose, Reply, ToolSpec};
 use portcullis_gateway::{Ended, Gateway, Incoming};
-use portcullis_policy::{Limits, PluginName, Principal};
+use portcullis_policy::{Grants, Limits, PluginName, Principal};
 use portcullis_runtime::{
     Runtime, RuntimeOptions, StateDir, Surroundings,
     worker::{WorkerCommand, WorkerLimits},
@@ -34,6 +34,15 @@ pub(crate) struct Guest {
     pub(crate) limits: Limits,
     /// Deadlines of single functions, by WIT name.
     pub(crate) deadlines: &'static [(&'static str, Duration)],
+    /// What it is granted, as the configuration would say it.
+    pub(crate) grants: String,
+}
+
+impl Guest {
+    /// The same with these grants.
+    pub(crate) fn granted(self, grants: impl Into<String>) -> Self {
+        Self { grants: grants.into(), ..self }
+    }
 }
 
 /// Where its bytes come from.
@@ -48,17 +57,17 @@ pub(crate) enum Component {
 
 /// A guest built from `tests/guests`.
 pub(crate) fn built(name: &'static str, path: &'static str, limits: Limits) -> Guest {
-    Guest { name, component: Component::Built(path), limits, deadlines: &[] }
+    Guest { name, component: Component::Built(path), limits, deadlines: &[], grants: String::new() }
 }
 
 /// A guest of these bytes, a component or not.
 pub(crate) fn bytes(name: &'static str, bytes: impl Into<Vec<u8>>) -> Guest {
-    Guest { name, component: Component::Bytes(bytes.into()), limits: patient(), deadlines: &[] }
+    Guest { name, component: Component::Bytes(bytes.into()), limits: patient(), deadlines: &[], grants: String::new() }
 }
 
 /// A guest in WebAssembly text.
 pub(crate) fn wat(name: &'static str, text: impl Into<String>, limits: Limits) -> Guest {
-    Guest { name, component: Component::Wat(text.into()), limits, deadlines: &[] }
+    Guest { name, component: Component::Wat(text.into()), limits, deadlines: &[], grants: String::new() }
 }
 
 /// Limits for tests of the deadline: no fuel, so that nothing else ends the call.
@@ -245,7 +254,7 @@ pub(crate) fn failed(tool: &str, ended: Ended) -> CallError {
 }
 
 fn spec(dir: &Path, guest: Guest) -> PluginSpec {
-    let Guest { name, component, limits, deadlines } = guest;
+    let Guest { name, component, limits, deadlines, grants } = guest;
     let own = deadlines.iter().map(|(function, deadline)| {
         let limits = Limits { deadline: *deadline, ..limits.clone() };
         (String::from(*function), ToolSpec { limits, description: None, annotations: Default::default() })
@@ -265,7 +274,7 @@ fn spec(dir: &Path, guest: Guest) -> PluginSpec {
         name: PluginName::new(name).expect("a name"),
         written_source: String::new(),
         source,
-        grants: Arc::default(),
+        grants: Arc::new(toml::from_str::<Grants>(&grants).expect("grants")),
         secrets: Arc::default(),
         prefix: format!("{name}_"),
         tools: None,

@@ -14,6 +14,7 @@ mod commands;
 mod conformance;
 mod dev;
 mod foreign;
+mod harden;
 mod host;
 mod protocol;
 mod raw;

@@ -1,38 +1,77 @@
 //! `serve`: the configured plugins, over stdio or HTTP.
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use portcullis_catalogue::Snapshot;
 use portcullis_gateway::{HttpDoor, ServerName, serve_stdio};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     commands::shutdown,
     config::Config,
+    harden::{self, Harden, Reachable},
     host::{APPROVALS, Host, start_fault},
     render::{Fault, fault},
     watch::Watch,
 };
 
-pub(crate) async fn run(
+/// The command, with all that has to be done before the first thread starts.
+pub(crate) struct Serve {
+    path: PathBuf,
+    config: Config,
+    strict: bool,
+    /// None for stdio.
+    door: Option<HttpDoor>,
+    reachable: Option<Reachable>,
+}
+
+impl Serve {
+    /// Reads the configuration, binds the address, and then gives up what `harden` says.
+    ///
+    /// # Errors
+    /// When the configuration is at fault, the address is taken, or the process cannot be confined.
+    pub(crate) fn prepare(
+        path: PathBuf,
+        stdio: bool,
+        http: Option<SocketAddr>,
+        strict: bool,
+        harden: Option<Harden>,
+    ) -> anyhow::Result<Self> {
+        let config = Config::read(&path)?;
+        // Before all else: an address that is taken is said at once.
+        let address = (!stdio).then(|| http.unwrap_or(config.http));
+        let door = address.map(HttpDoor::bind).transpose().map_err(|error| fault(&error, error.hint()))?;
+        let confined = harden.map(|how| harden::confine(&path, &config, how)).transpose()?;
+        Ok(Self { path, config, strict, door, reachable: confined.flatten() })
+    }
+
+    /// Serves to the end.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { path, config, strict, door, reachable } = self;
+        let shutdown = shutdown()?;
+        let name = ServerName(config.server_name.clone());
+        let host = Host::confined(&config, "serve", reachable)?;
+        serve(&path, config, strict, door, &host, name, shutdown).await
+    }
+}
+
+async fn serve(
     path: &Path,
     config: Config,
-    stdio: bool,
-    http: Option<SocketAddr>,
     strict: bool,
+    door: Option<HttpDoor>,
+    host: &Host,
+    name: ServerName,
+    shutdown: CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    let shutdown = shutdown()?;
-    let name = ServerName(config.server_name.clone());
-    let host = Host::open(&config, "serve")?;
-    // Before the plugins: an address that is taken is said at once.
-    let door = if stdio {
-        None
-    } else {
-        let address = http.unwrap_or(config.http);
-        Some(HttpDoor::bind(address).await.map_err(|error| fault(&error, error.hint()))?)
-    };
     // Before the plugins are read: what changes meanwhile is not lost.
     let mut watch = Watch::new()?;
-    look_after(&mut watch, path, &config, &host);
+    look_after(&mut watch, path, &config, host);
     host.apply(config.plugins.clone()).await?;
     if strict {
         host.catalogue.settled().await;
@@ -51,7 +90,7 @@ pub(crate) async fn run(
     };
     tokio::select! {
         served = serving => served?,
-        () = reload(&mut watch, path, config, &host) => (),
+        () = reload(&mut watch, path, config, host) => (),
     }
     host.close();
     Ok(ExitCode::SUCCESS)

@@ -44,10 +44,13 @@ impl View<'_> {
             Ok(value) => return Ok(value),
             Err(Fault::Io(error)) => return self.end(open, path, Err(FsError::from(error).into())),
             // What upstream refuses by its path, reading included, leads out of the directory.
-            Err(Fault::Fs(error)) => match error.downcast_ref() {
-                Some(ErrorCode::NotPermitted) if path.is_some() => Refusal::Outside,
-                _ => return Err(error),
-            },
+            Err(Fault::Fs(error)) => {
+                let outside = path.is_some() && matches!(error.downcast_ref(), Some(ErrorCode::NotPermitted));
+                if !outside {
+                    return Err(error);
+                }
+                Refusal::Outside
+            }
             Err(Fault::Refused(refusal)) => refusal,
         };
         let path = path.map_or_else(|| open.path.clone(), |path| open.join(path));
