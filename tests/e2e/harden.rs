@@ -36,7 +36,9 @@ fn status(host: &Served, key: &str) -> String {
 fn a_hardened_host_serves_and_opens_nothing_else() {
     let outside = tempfile::tempdir().expect("a folder");
     let (first, later) = (outside.path().join("first"), outside.path().join("later"));
-    [&first, &later].map(|folder| fs::create_dir(folder).expect("a folder"));
+    for folder in [&first, &later] {
+        fs::create_dir(folder).expect("a folder");
+    }
     let config = files("f", &first);
     let folder = Folder::new(&config);
     let host = hardened(&folder, "--harden");

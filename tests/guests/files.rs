@@ -52,7 +52,8 @@ wit_bindgen::generate!({
 struct Files;
 
 fn told(error: Error) -> String {
-    error.kind().to_string()
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 fn append(path: &str) -> Result<File> {

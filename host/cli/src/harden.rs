@@ -136,9 +136,9 @@ fn restrict(path: &Path, config: &Config, state: &Path, granted: &Reachable, how
     };
     let mut ruleset = made().map_err(|error| error.to_string())?;
     for (place, rights) in rules {
-        // What is not there needs no rule.
+        // What is not there needs no rule; of a file, there are only the rights that files have.
+        let rights = if place.is_dir() { rights } else { rights & AccessFs::from_file(MOST) };
         let Ok(place) = PathFd::new(&place) else { continue };
-        // Of a file, only the rights that files have: the rest is left out by the compatibility above.
         ruleset = ruleset.add_rule(PathBeneath::new(place, rights)).map_err(|error| error.to_string())?;
     }
     let status = ruleset.restrict_self().map_err(|error| error.to_string())?;

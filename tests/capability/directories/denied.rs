@@ -21,8 +21,8 @@ async fn f6_a_read_only_file_is_not_truncated() {
             ("raw_open", open(&["create", "truncate"]), err(NOT_PERMITTED), denied),
             ("raw_open", open(&["write"]), err(NOT_PERMITTED), denied),
             ("raw_open", open(&["write", "truncate"]), err(NOT_PERMITTED), denied),
-            ("f_write", json!({ "path": "/data/a", "text": "" }), err("operation not permitted"), denied),
-            ("raw_change_opened", path("a"), json!([NOT_PERMITTED; 5]), denied),
+            ("f_write", json!({ "path": "/data/a", "text": "" }), err("Operation not permitted"), denied),
+            ("raw_change_opened", path("a"), Value::from(vec![NOT_PERMITTED; 5]), denied),
         ],
     )
     .await;

@@ -30,8 +30,8 @@ async fn a_granted_directory_is_read() {
                 json!([fs::metadata(ground.data().join("sub")).expect("it").len(), true]),
                 None,
             ),
-            ("f_read", path("/data/none"), err("entity not found"), None),
-            ("f_read", path("/elsewhere/a"), err("entity not found"), None),
+            ("f_read", path("/data/none"), err("No such file or directory"), None),
+            ("f_read", path("/elsewhere/a"), err("No such file or directory"), None),
             ("raw_readlink", path("link"), json!("sub/b"), None),
         ],
     )
@@ -62,7 +62,7 @@ async fn a_directory_that_is_granted_for_writing_is_written() {
                     { "tag": "write-at", "value": ["/data/d/b", 7, 3] },
                     { "tag": "rmdir", "value": "/data/d" },
                 ])),
-                json!([null, null, null, null, null, "directory not empty"]),
+                json!([null, null, null, null, null, "Directory not empty"]),
                 None,
             ),
             ("f_read", path("/data/d/b"), json!("xxxxx\0\0xxx"), None),
@@ -86,7 +86,7 @@ async fn two_directories_are_two_disks() {
         { "tag": "append", "value": ["/data/a", 1] },
         { "tag": "rename", "value": ["/data/a", "/other/a"] },
     ] });
-    let crosses = json!([null, "cross-device link or rename"]);
+    let crosses = json!([null, "Cross-device link"]);
     check(&house, &[("f_script", steps, crosses, None)]).await;
 }
 

@@ -72,7 +72,7 @@ async fn f12_directories_of_one_plugin_that_hold_one_another_are_refused() {
     let write = |path: &str| json!({ "path": path, "text": "x" });
     assert_eq!(house.answer("f_write", write("/sub/a")).await, serde_json::Value::Null);
     assert_eq!(house.answer("f_read", path("/outer/sub/a")).await, "x");
-    assert_eq!(house.answer("f_write", write("/outer/sub/a")).await, json!({ "err": "operation not permitted" }));
+    assert_eq!(house.answer("f_write", write("/outer/sub/a")).await, json!({ "err": "Operation not permitted" }));
 }
 
 /// The directory was opened once: what takes its place is another one.

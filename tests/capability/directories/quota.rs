@@ -12,7 +12,7 @@ use super::{Ground, bytes};
 use crate::house::{House, built, patient};
 
 const QUOTA: u64 = 2000;
-const NO_SPACE: &str = "no storage space";
+const NO_SPACE: &str = "No space left on device";
 
 /// Random numbers that are the same at each run of one seed (xorshift).
 struct Dice(u64);
@@ -45,7 +45,7 @@ impl Model {
         let name = dice.name();
         let at = format!("/data/{name}");
         let length = self.0.get(&name).copied();
-        let mut grow = |model: &mut Self, end: u64| {
+        let grow = |model: &mut Self, end: u64| {
             let before = length.unwrap_or(0);
             // Making the file is done before it grows.
             model.0.entry(name.clone()).or_insert(0);
@@ -70,7 +70,7 @@ impl Model {
             3 => {
                 let size = dice.below(1500);
                 let answer = match length {
-                    None => Some("entity not found"),
+                    None => Some("No such file or directory"),
                     Some(before) if self.used() - before + size > QUOTA && size > before => Some(NO_SPACE),
                     Some(_) => {
                         self.0.insert(name, size);
@@ -80,7 +80,7 @@ impl Model {
                 (json!({ "tag": "set-size", "value": [at, size] }), answer)
             }
             4 => {
-                let answer = self.0.remove(&name).map_or(Some("entity not found"), |_| None);
+                let answer = self.0.remove(&name).map_or(Some("No such file or directory"), |_| None);
                 (json!({ "tag": "remove", "value": at }), answer)
             }
             _ => {
@@ -90,7 +90,7 @@ impl Model {
                         self.0.insert(new.clone(), length);
                         None
                     }
-                    None => Some("entity not found"),
+                    None => Some("No such file or directory"),
                 };
                 (json!({ "tag": "rename", "value": [at, format!("/data/{new}")] }), answer)
             }

@@ -5,6 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::{OsStr, OsString},
     fs::{File, Metadata},
     io,
     os::unix::fs::MetadataExt,
@@ -12,15 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cap_std::fs::{Dir, MetadataExt as _, ReadDir};
+use cap_std::fs::{Dir, MetadataExt as _};
+use rustix::fs::{Mode, OFlags, openat};
 use tokio::sync::OwnedMutexGuard;
 
 use super::told::Refusal;
 
 /// Files and folders in a directory that is granted for writing: as many as are counted in a fraction of a second.
 pub(super) const MAX_ENTRIES: u64 = 100_000;
-/// Folders within folders: each level holds a descriptor while it is counted.
-const MAX_DEPTH: usize = 256;
 /// Before growth is refused, the directory is counted anew, so that what the operator removed counts; this seldom.
 const RECOUNT_AFTER: Duration = Duration::from_secs(60);
 
@@ -176,41 +176,76 @@ impl Books {
     }
 }
 
-/// Bytes and entries beneath `dir`. Follows no link; a file with several names counts once.
-fn count(dir: &File) -> io::Result<(u64, u64)> {
-    let (mut bytes, mut entries) = (0_u64, 0_u64);
-    let mut linked = HashSet::new();
-    let mut levels: Vec<ReadDir> = vec![Dir::from_std_file(dir.try_clone()?).entries()?];
-    while let Some(level) = levels.last_mut() {
-        let Some(entry) = level.next() else {
-            levels.pop();
-            continue;
-        };
-        let entry = entry?;
-        entries += 1;
-        if entries > MAX_ENTRIES {
-            return Err(io::Error::other(format!("it holds more than {MAX_ENTRIES} files and folders")));
-        }
-        // What is removed meanwhile does not count.
-        let there = |error: &io::Error| error.kind() != io::ErrorKind::NotFound;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            match entry.open_dir().and_then(|dir| dir.entries()) {
-                Ok(_) if levels.len() >= MAX_DEPTH => {
-                    return Err(io::Error::other(format!("it is more than {MAX_DEPTH} folders deep")));
-                }
-                Ok(level) => levels.push(level),
-                Err(error) if there(&error) => return Err(error),
-                Err(_) => {}
+/// What was counted so far.
+#[derive(Default)]
+struct Count {
+    bytes: u64,
+    entries: u64,
+    /// Files with several names, which count once.
+    linked: HashSet<FileId>,
+}
+
+/// A folder on the way down, and those in it that are still to be counted.
+struct Level {
+    id: FileId,
+    folders: Vec<OsString>,
+}
+
+impl Count {
+    /// Counts what is in one folder, and names the folders in it.
+    fn read(&mut self, dir: &File) -> io::Result<Level> {
+        let mut folders = Vec::new();
+        for entry in Dir::from_std_file(dir.try_clone()?).entries()? {
+            let entry = entry?;
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return Err(io::Error::other(format!("it holds more than {MAX_ENTRIES} files and folders")));
             }
-        } else if kind.is_file() {
-            match entry.metadata() {
-                Ok(meta) if meta.nlink() > 1 && !linked.insert((meta.dev(), meta.ino())) => {}
-                Ok(meta) => bytes = bytes.saturating_add(meta.len()),
-                Err(error) if there(&error) => return Err(error),
-                Err(_) => {}
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.file_name());
+            } else if kind.is_file() {
+                match entry.metadata() {
+                    Ok(meta) if meta.nlink() > 1 && !self.linked.insert((meta.dev(), meta.ino())) => {}
+                    Ok(meta) => self.bytes = self.bytes.saturating_add(meta.len()),
+                    // What is removed meanwhile does not count.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(Level { id: id(&dir.metadata()?), folders })
+    }
+}
+
+/// Bytes and entries beneath `dir`. Follows no link, and holds one descriptor, however deep it is.
+fn count(dir: &File) -> io::Result<(u64, u64)> {
+    let open = |from: &File, name: &OsStr| -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(File::from(openat(from, name, flags, Mode::empty())?))
+    };
+    let mut count = Count::default();
+    let mut here = dir.try_clone()?;
+    let mut levels = vec![count.read(&here)?];
+    while let Some(level) = levels.last_mut() {
+        if let Some(name) = level.folders.pop() {
+            match open(&here, &name) {
+                Ok(folder) => {
+                    levels.push(count.read(&folder)?);
+                    here = folder;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+            continue;
+        }
+        levels.pop();
+        if let Some(above) = levels.last() {
+            here = open(&here, OsStr::new(".."))?;
+            if id(&here.metadata()?) != above.id {
+                return Err(io::Error::other("folders in it were moved while it was counted"));
             }
         }
     }
-    Ok((bytes, entries))
+    Ok((count.bytes, count.entries))
 }
