@@ -17,6 +17,7 @@ mod cache;
 mod cancel;
 mod compute;
 mod config;
+mod directories;
 mod egress;
 mod files;
 mod house;

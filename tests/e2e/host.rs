@@ -179,6 +179,11 @@ impl Served {
         }
     }
 
+    /// Of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in KiB.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident(&self) -> u64 {

@@ -17,6 +17,7 @@ mod conformance;
 mod dev;
 mod foreign;
 mod grants;
+mod harden;
 mod host;
 mod protocol;
 mod raw;

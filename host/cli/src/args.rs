@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_policy::Access;
 use portcullis_runtime::worker::{self, Job, WorkerLimits};
 
+use crate::harden::Harden;
+
 /// Runs WebAssembly components as MCP tools, each call in a fresh sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 100)]
@@ -36,6 +38,9 @@ pub(crate) enum Command {
         /// Stop at once when a plugin cannot be served
         #[arg(long)]
         strict: bool,
+        /// Close every file to this process that it does not need [default: required]
+        #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "required")]
+        harden: Option<Harden>,
     },
     /// Build the plugins in these folders, serve them on this machine, and rebuild on change
     Dev {

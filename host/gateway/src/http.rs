@@ -25,10 +25,10 @@ const MAX_HANDED: usize = 128;
 /// How long to wait after a connection could not be accepted.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// The listening socket, bound before anything is served through it.
+/// The listening socket, bound before anything is served through it, and before any thread of the process starts.
 #[derive(Debug)]
 pub struct HttpDoor {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     address: SocketAddr,
 }
 
@@ -75,12 +75,13 @@ impl HttpDoor {
     ///
     /// # Errors
     /// When it is not, or is taken.
-    pub async fn bind(address: SocketAddr, asks: bool) -> Result<Self, HttpError> {
+    pub fn bind(address: SocketAddr, asks: bool) -> Result<Self, HttpError> {
         if !asks && !address.ip().is_loopback() {
             return Err(HttpError::NotLoopback { address });
         }
         let bind = |source| HttpError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let listener = std::net::TcpListener::bind(address).map_err(bind)?;
+        listener.set_nonblocking(true).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         Ok(Self { listener, address })
     }
@@ -100,6 +101,7 @@ impl HttpDoor {
         name: ServerName,
         shutdown: CancellationToken,
     ) -> Result<(), HttpError> {
+        let listener = TcpListener::from_std(self.listener).map_err(HttpError::Serve)?;
         let router = router(gateway, &name, &shutdown);
         let (senders, threads): (Vec<_>, Vec<_>) = (0..threads::count())
             .map(|number| {
@@ -113,7 +115,7 @@ impl HttpDoor {
         let all = futures::future::try_join_all(threads);
         tokio::select! {
             ended = all => ended.map(drop).map_err(HttpError::Serve),
-            () = accept(self.listener, &senders) => Ok(()),
+            () = accept(listener, &senders) => Ok(()),
         }
     }
 }

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_policy::{Digest, PluginName};
+use portcullis_policy::PluginName;
 use serde::Deserialize;
 
 use self::block::Block;

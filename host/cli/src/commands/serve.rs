@@ -1,6 +1,11 @@
 //! `serve`: the configured plugins, over stdio or HTTP.
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use portcullis_catalogue::Snapshot;
 use portcullis_gateway::{HttpDoor, KeyRing, ServerName, Who, serve_stdio};
@@ -9,59 +14,84 @@ use portcullis_policy::AgentName;
 use crate::{
     commands::shutdown,
     config::Config,
+    harden::{self, Harden, Reachable},
     host::{APPROVALS, Host, key_file, start_fault},
     render::{Fault, fault},
     watch::Watch,
 };
 
-/// How to serve.
-pub(crate) struct Serve {
+/// How to serve, as the command line says it.
+pub(crate) struct How {
     pub(crate) stdio: bool,
     pub(crate) http: Option<SocketAddr>,
     pub(crate) agent: Option<String>,
     pub(crate) strict: bool,
+    pub(crate) harden: Option<Harden>,
 }
 
-pub(crate) async fn run(path: &Path, config: Config, how: Serve) -> anyhow::Result<ExitCode> {
-    let Serve { stdio, http, agent, strict } = how;
-    let who = who(&config, agent)?;
-    let shutdown = shutdown()?;
-    let name = ServerName(config.server_name.clone());
-    let host = Host::open(&config, "serve")?;
-    // Before the plugins: an address that is taken is said at once.
-    let door = if stdio {
-        None
-    } else {
-        let address = http.unwrap_or(config.http);
-        Some(HttpDoor::bind(address, host.gateway.keeper().asks()).await.map_err(|error| fault(&error, error.hint()))?)
-    };
-    // Before the plugins are read: what changes meanwhile is not lost.
-    let mut watch = Watch::new()?;
-    look_after(&mut watch, path, &config, &host);
-    host.apply(config.plugins.clone()).await?;
-    if strict {
-        host.catalogue.settled().await;
-        as_configured(&host.catalogue.snapshot())?;
+/// The command, with all that has to be done before the first thread starts.
+pub(crate) struct Serve {
+    path: PathBuf,
+    config: Config,
+    strict: bool,
+    who: Who,
+    /// None for stdio.
+    door: Option<HttpDoor>,
+    reachable: Option<Reachable>,
+}
+
+impl Serve {
+    /// Reads the configuration, binds the address, and then gives up what `harden` says.
+    ///
+    /// # Errors
+    /// When the configuration is at fault, the address is taken, or the process cannot be confined.
+    pub(crate) fn prepare(path: PathBuf, how: How) -> anyhow::Result<Self> {
+        let How { stdio, http, agent, strict, harden } = how;
+        let config = Config::read(&path)?;
+        let who = who(&config, agent)?;
+        // Before all else: an address that is taken is said at once.
+        let address = (!stdio).then(|| http.unwrap_or(config.http));
+        let bind = |address| HttpDoor::bind(address, config.statutes.has_agents());
+        let door = address.map(bind).transpose().map_err(|error| fault(&error, error.hint()))?;
+        let confined = harden.map(|how| harden::confine(&path, &config, how)).transpose()?;
+        Ok(Self { path, config, strict, who, door, reachable: confined.flatten() })
     }
-    let gateway = Arc::clone(&host.gateway);
-    let serving = async {
-        match door {
-            None => serve_stdio(gateway, name, who, shutdown).await.map_err(|error| fault(&error, None)),
-            Some(door) => {
-                let address = door.address();
-                let asked = if gateway.keeper().asks() { "asking for keys" } else { "without authentication" };
-                let whom = if address.ip().is_loopback() { "to this machine alone" } else { "to other machines too" };
-                tracing::info!("serving at http://{address}/mcp, {whom}, {asked}");
-                Ok(door.serve(gateway, name, shutdown).await?)
-            }
+
+    /// Serves to the end.
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { path, config, strict, who, door, reachable } = self;
+        let shutdown = shutdown()?;
+        let name = ServerName(config.server_name.clone());
+        let host = Host::confined(&config, "serve", reachable)?;
+        // Before the plugins are read: what changes meanwhile is not lost.
+        let mut watch = Watch::new()?;
+        look_after(&mut watch, &path, &config, &host);
+        host.apply(config.plugins.clone()).await?;
+        if strict {
+            host.catalogue.settled().await;
+            as_configured(&host.catalogue.snapshot())?;
         }
-    };
-    tokio::select! {
-        served = serving => served?,
-        () = reload(&mut watch, path, config, &host) => (),
+        let gateway = Arc::clone(&host.gateway);
+        let serving = async {
+            match door {
+                None => serve_stdio(gateway, name, who, shutdown).await.map_err(|error| fault(&error, None)),
+                Some(door) => {
+                    let address = door.address();
+                    let asked = if gateway.keeper().asks() { "asking for keys" } else { "without authentication" };
+                    let whom =
+                        if address.ip().is_loopback() { "to this machine alone" } else { "to other machines too" };
+                    tracing::info!("serving at http://{address}/mcp, {whom}, {asked}");
+                    Ok(door.serve(gateway, name, shutdown).await?)
+                }
+            }
+        };
+        tokio::select! {
+            served = serving => served?,
+            () = reload(&mut watch, &path, config, &host) => (),
+        }
+        host.close();
+        Ok(ExitCode::SUCCESS)
     }
-    host.close();
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Whom standard input and output belong to.

@@ -27,6 +27,8 @@ const MAX_RECORDED: u32 = 60;
 pub struct Doorkeeper {
     statutes: ArcSwap<Statutes>,
     keys: ArcSwap<KeyRing>,
+    /// For good: a configuration that loses its agents must not open the doors to everybody.
+    asks: bool,
     ledger: Arc<Ledger>,
     clock: fn() -> SystemTime,
     changes: watch::Sender<()>,
@@ -64,6 +66,7 @@ impl Doorkeeper {
     /// A keeper under these statutes and keys.
     pub fn new(statutes: Statutes, keys: KeyRing, ledger: Arc<Ledger>, clock: fn() -> SystemTime) -> Arc<Self> {
         Arc::new(Self {
+            asks: statutes.has_agents(),
             statutes: ArcSwap::from_pointee(statutes),
             keys: ArcSwap::from_pointee(keys),
             ledger,
@@ -73,9 +76,9 @@ impl Doorkeeper {
         })
     }
 
-    /// Whether callers over HTTP have to say who they are.
+    /// Whether callers over HTTP have to say who they are: as it was at the start.
     pub fn asks(&self) -> bool {
-        self.statutes.load().has_agents()
+        self.asks
     }
 
     /// What holds from the next request on, in live sessions too.

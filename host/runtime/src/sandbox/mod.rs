@@ -54,7 +54,7 @@ pub(crate) struct Sandbox {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     requests: capability::http::Requests,
-    pub(crate) files: capability::files::Ctx,
+    files: capability::files::Ctx,
     pub(crate) settings: Arc<WasiConfigVariables>,
     pub(crate) logging: capability::logging::Ctx,
     table: ResourceTable,
@@ -107,6 +107,11 @@ impl Sandbox {
         let output = usize::try_from(limits.output).unwrap_or(usize::MAX);
         store.set_hostcall_fuel(output.saturating_mul(HOST_BYTES_PER_OUTPUT_BYTE).max(MIN_HOST_CALL_BYTES));
         Ok(store)
+    }
+
+    /// The call's files, with the table that its handles are in.
+    pub(crate) fn files(&mut self) -> capability::files::View<'_> {
+        capability::files::View { ctx: &mut self.files, table: &mut self.table }
     }
 }
 
