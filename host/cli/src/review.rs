@@ -21,7 +21,7 @@ pub(crate) fn approve_line(review: &Review, name: &PluginName) -> String {
 
 /// The command that accepts exactly this lock.
 pub(crate) fn accept_line(review: &LockReview) -> String {
-    let back = if review.downgrades.is_empty() { "" } else { " --allow-downgrade" };
+    let back = if review.flagged().is_none() { "" } else { " --allow-downgrade" };
     format!("portcullis approve --lock --sha256 {}{back}", review.digest)
 }
 

@@ -181,6 +181,12 @@ impl LockReview {
         Self { digest, added, changed, removed, downgrades, starts_over }
     }
 
+    /// A plugin that accepting the lock would take back to older bytes. Whoever starts over is shown everything as new:
+    /// what counts as older then is only what an unsealed record says.
+    pub fn flagged(&self) -> Option<&PluginName> {
+        self.downgrades.first().filter(|_| self.starts_over.is_none())
+    }
+
     /// Whether accepting it would change nothing.
     pub fn is_empty(&self) -> bool {
         self.added.is_empty() && self.changed.is_empty() && self.removed.is_empty() && self.starts_over.is_none()

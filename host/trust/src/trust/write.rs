@@ -103,7 +103,7 @@ impl Trust {
         let record = accepted::bytes(&self.record);
         let (mut accepted, starts_over) = self.or_salvaged(self.accepted(record), &lock)?;
         let review = LockReview::new(digest, &lock, &accepted, starts_over);
-        if let Some(plugin) = review.downgrades.first().filter(|_| !allow_downgrade) {
+        if let Some(plugin) = review.flagged().filter(|_| !allow_downgrade) {
             let digest = lock.plugins.get(plugin).map_or(digest, |block| block.sha256);
             return Err(TrustError::Downgrade { plugin: plugin.clone(), digest, lock: Some(expected) });
         }
