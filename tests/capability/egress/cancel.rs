@@ -16,7 +16,7 @@ fn rounds() -> usize {
 
 /// Sockets of this process whose other end has `port`, whatever other tests do beside.
 #[cfg(target_os = "linux")]
-fn sockets_to(port: u16) -> usize {
+pub(super) fn sockets_to(port: u16) -> usize {
     let links =
         fs::read_dir("/proc/self/fd").expect("descriptors").flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
     let own: BTreeSet<_> = links.map(|link| link.to_string_lossy().into_owned()).collect();
