@@ -14,8 +14,8 @@ wit_bindgen::generate!({
             raw: func(authority: string, path: string) -> result<u16, string>;
             /// A POST with a body of pieces of this size, and trailers.
             upload: func(authority: string, pieces: u64, size: u32, announced: option<string>, trailer: option<string>) -> result<u16, string>;
-            /// A POST whose body never ends, and a return while it is on its way.
-            abandon: func(authority: string, announced: option<string>) -> u32;
+            /// A POST whose body never ends: a return when it was answered, with the body open.
+            abandon: func(authority: string, path: string, announced: option<string>) -> result<u16, string>;
             /// So many GETs at one time, their responses unread, with so many nanoseconds to connect: how each ended.
             flood: func(authority: string, path: string, count: u32, patience: option<u64>) -> list<string>;
             /// One map of fields with so many entries.
@@ -48,12 +48,16 @@ fn answer(response: &FutureIncomingResponse) -> Result<u16, String> {
     answer.map(|answer| answer.status()).map_err(|error| format!("failed: {error:?}"))
 }
 
-fn post(authority: &str, announced: Option<String>) -> Result<(FutureIncomingResponse, OutgoingBody), String> {
+fn post(
+    authority: &str,
+    path: &str,
+    announced: Option<String>,
+) -> Result<(FutureIncomingResponse, OutgoingBody), String> {
     let fields = Fields::new();
     if let Some(length) = announced {
         fields.append("content-length", length.as_bytes()).map_err(|error| format!("header: {error:?}"))?;
     }
-    let request = request(authority, "/", fields)?;
+    let request = request(authority, path, fields)?;
     request.set_method(&wasip2::http::types::Method::Post).map_err(|()| "bad method")?;
     let body = request.body().map_err(|()| "no body")?;
     Ok((outgoing_handler::handle(request, None).map_err(|error| format!("refused: {error:?}"))?, body))
@@ -72,7 +76,7 @@ impl Guest for Egress {
         announced: Option<String>,
         trailer: Option<String>,
     ) -> Result<u16, String> {
-        let (response, body) = post(&authority, announced)?;
+        let (response, body) = post(&authority, "/", announced)?;
         let stream = body.write().map_err(|()| "written twice")?;
         let piece = vec![b'x'; size as usize];
         for _ in 0..pieces {
@@ -99,14 +103,14 @@ impl Guest for Egress {
         answer(&response).map_err(|error| format!("{error}, {finished:?}"))
     }
 
-    fn abandon(authority: String, announced: Option<String>) -> u32 {
-        let (response, body) = post(&authority, announced).unwrap();
-        let stream = body.write().unwrap();
-        stream.blocking_write_and_flush(b"begun").unwrap();
-        // What the server answered after the first piece: it is there, so the piece is.
-        answer(&response).unwrap();
+    fn abandon(authority: String, path: String, announced: Option<String>) -> Result<u16, String> {
+        let (response, body) = post(&authority, &path, announced)?;
+        let stream = body.write().map_err(|()| "written twice")?;
+        stream.blocking_write_and_flush(b"begun").map_err(|error| format!("write: {error:?}"))?;
+        let status = answer(&response);
+        // Given up with the call, and neither finished nor dropped before.
         std::mem::forget((stream, body, response));
-        0
+        status
     }
 
     fn flood(authority: String, path: String, count: u32, patience: Option<u64>) -> Vec<String> {

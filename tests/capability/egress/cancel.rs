@@ -16,7 +16,7 @@ fn rounds() -> usize {
 
 /// Sockets of this process whose other end has `port`, whatever other tests do beside.
 #[cfg(target_os = "linux")]
-fn sockets_to(port: u16) -> usize {
+pub(super) fn sockets_to(port: u16) -> usize {
     let links =
         fs::read_dir("/proc/self/fd").expect("descriptors").flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
     let own: BTreeSet<_> = links.map(|link| link.to_string_lossy().into_owned()).collect();
@@ -52,7 +52,7 @@ async fn s25_a_thousand_calls_that_are_given_up_leave_nothing() {
         ("web_count", json!({ "url": url("/stall") })),
         ("web_count", json!({ "url": url("/endless") })),
         ("hostile_flood", json!({ "authority": authority, "path": "/silent", "count": 16 })),
-        ("hostile_abandon", json!({ "authority": authority })),
+        ("hostile_abandon", json!({ "authority": authority, "path": "/" })),
     ];
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let mut reached = 0;
@@ -85,6 +85,32 @@ async fn s25_a_thousand_calls_that_are_given_up_leave_nothing() {
     let grown = resident().saturating_sub(memory);
     assert!(grown < 64 << 20, "{grown} bytes more than after a quarter of the rounds");
     assert_eq!(super::send(&house, "GET", &url("/"), &[], None).await["body"], "on");
+}
+
+/// A server that takes nothing any more: what waits to be written to it does not wait for ever.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn s25_an_upload_to_the_deaf_is_closed_with_its_call() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+    let port = listener.local_addr().expect("an address").port();
+    let grants = format!("http = [{{ allow = '* http://ok.example:{port}/**', private = ['127.0.0.1'] }}]");
+    let hostile = built("hostile", guests::HTTP_HOSTILE, patient()).granted(grants);
+    let house = House::resolving(1, Names::default().with("ok.example", &["127.0.0.1"]).resolve(), vec![hostile]).await;
+    let arguments = json!({ "authority": format!("ok.example:{port}"), "pieces": 1_000_000, "size": 1 << 16 });
+    let mut deaf = Vec::new();
+    for _ in 0..4 {
+        let call = house.call("hostile_upload", arguments.clone());
+        let (ended, taken) = tokio::join!(tokio::time::timeout(Duration::from_millis(500), call), listener.accept());
+        assert!(ended.is_err(), "{ended:?}");
+        deaf.push(taken.expect("a connection"));
+    }
+    let closed = async {
+        while sockets_to(port) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), closed).await.is_ok(), "{} stay open", sockets_to(port));
+    house.alive().await;
 }
 
 /// Bytes of this process that are in memory.

@@ -1,6 +1,6 @@
 //! E16, S16, S18, S19, S22: bodies without end, servers without haste, and requests without number.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_artifacts as guests;
 use portcullis_audit::Outcome;
@@ -146,10 +146,12 @@ async fn s18_s19_a_slow_server_costs_a_call_its_time_and_nothing_else() {
             json!({ "method": "GET", "url": server.url("ok.example", path), "headers": [], "options": options });
         told(&answer(&house, "web_send", arguments).await)
     };
+    let began = Instant::now();
     let timeout = "failed: ErrorCode::HttpResponseTimeout";
     assert_eq!(hurried("/silent", json!({ "first_byte": 1_000_000 })).await, timeout);
     assert_eq!(hurried("/continue", json!({ "first_byte": 1_000_000 })).await, timeout);
     assert_eq!(hurried("/stall", json!({ "between_bytes": 1_000_000 })).await, "broke off: connection read timeout");
+    assert!(began.elapsed() < Duration::from_secs(15), "the guest's own times are shorter than the host's");
 }
 
 /// GHSA-w4qr-3hjj-6m5x: a time of zero, and one without end, are times.

@@ -1,4 +1,5 @@
-//! What no response shows: exact copies of secrets, turned into `*` of the same length, also across pieces.
+//! What no response shows: exact copies of secrets, turned into `*` of the same length, also across pieces. Copies that
+//! are encoded (base64, percent, compressed, in another case) or cut into parts are not seen.
 
 use std::sync::Arc;
 

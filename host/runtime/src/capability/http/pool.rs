@@ -173,3 +173,55 @@ impl fmt::Debug for Pool {
         f.debug_struct("Pool").field("routes", &self.idle().lines.keys()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hyper::client::conn::http1;
+    use tokio::io::{DuplexStream, duplex};
+    use wasmtime_wasi_http::io::TokioIo;
+
+    use super::*;
+
+    fn route(host: &str) -> Route {
+        let target = RequestTarget::parse(&format!("http://{host}.example/")).expect("a target");
+        Route::new(&target, BTreeSet::new())
+    }
+
+    /// A connection that is free, and its other end.
+    async fn line() -> (Line, DuplexStream) {
+        let (near, far) = duplex(64);
+        let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
+        let task = tokio::spawn(async move { _ = connection.await });
+        sender.ready().await.expect("a free one");
+        (Line { sender, reused: false, _task: AbortOnDrop(task) }, far)
+    }
+
+    fn kept(pool: &Pool) -> usize {
+        pool.idle().lines.values().map(Vec::len).sum()
+    }
+
+    #[tokio::test]
+    async fn few_are_kept_for_a_route_and_few_in_all_and_none_that_is_closed() {
+        let pool = Pool::new(Handle::current(), Arc::new(|_| Box::pin(async { Ok(Vec::new()) })));
+        let mut ends = Vec::new();
+        for host in 0..10 {
+            for _ in 0..MAX_IDLE_OF_ROUTE + 2 {
+                let (line, end) = line().await;
+                pool.give(route(&format!("h{host}")), line);
+                ends.push(end);
+            }
+            assert_eq!(kept(&pool), (MAX_IDLE_OF_ROUTE * (host + 1)).min(MAX_IDLE));
+        }
+        assert!(pool.take(&route("h0")).is_none(), "the oldest made room");
+        assert!(pool.take(&route("h9")).is_some_and(|line| line.reused));
+        assert!(pool.take(&route("h10")).is_none());
+        drop(ends);
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(pool.take(&route("h9")).is_none(), "the server closed it");
+        assert!(!pool.sweep(), "what is closed is not kept");
+        assert_eq!(kept(&pool), 0);
+        assert!(pool.idle().sweeper.is_none(), "nothing is left to sweep");
+    }
+}
