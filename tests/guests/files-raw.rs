@@ -161,7 +161,12 @@ impl Guest for Raw {
     fn empty_writes(path: String, count: u64, text: String) -> Told<()> {
         let file = followed(&path, OpenFlags::CREATE, Flags::WRITE)?;
         let stream = file.write_via_stream(0).map_err(told)?;
-        let said = |error: StreamError| format!("{error:?}");
+        let said = |error: StreamError| match error {
+            StreamError::LastOperationFailed(error) => {
+                wasip2::filesystem::types::filesystem_error_code(&error).map_or("none".to_owned(), told)
+            }
+            StreamError::Closed => "closed".to_owned(),
+        };
         for _ in 0..count {
             stream.check_write().map_err(said)?;
             stream.write(&[]).map_err(said)?;

@@ -17,7 +17,7 @@ async fn f10_a_directory_does_not_grow_past_its_quota() {
     let full = |name| Some((name, "quota of 1000 bytes is used up"));
     let steps = |steps: Value| json!({ "steps": steps });
     let append = |name: &str, more: u32| json!({ "tag": "append", "value": [format!("/data/{name}"), more] });
-    let no = "No space left on device";
+    let (no, shorter) = ("I/O error", "No space left on device");
     check(
         &house,
         &[
@@ -34,7 +34,7 @@ async fn f10_a_directory_does_not_grow_past_its_quota() {
                     append("b", 1),
                     append("b", 1),
                 ])),
-                json!([null, no, no, no, null, null, no]),
+                json!([null, no, no, shorter, null, null, no]),
                 full("/data/a"),
             ),
             // Over another file, and emptied: what was there comes free.
@@ -75,7 +75,7 @@ async fn f10_what_is_removed_and_open_counts() {
         { "tag": "write-held", "value": 201 },
         append(200),
     ] });
-    let no = "No space left on device";
+    let no = "I/O error";
     let told = Some(("/data/b", "quota of 1000 bytes is used up"));
     check(
         &house,
@@ -105,7 +105,7 @@ async fn f10_a_call_that_is_stopped_while_it_writes_leaves_the_books_exact() {
     let left = (1 << 20) - bytes(&ground.data());
     let append = |more: u64| json!({ "steps": [{ "tag": "append", "value": ["/data/last", more] }] });
     assert_eq!(house.answer("g_script", append(left)).await, json!([null]));
-    assert_eq!(house.answer("g_script", append(1)).await, json!(["No space left on device"]));
+    assert_eq!(house.answer("g_script", append(1)).await, json!(["I/O error"]));
     assert_eq!(bytes(&ground.data()), 1 << 20);
 }
 
@@ -150,7 +150,7 @@ async fn f10_directories_in_one_another_are_counted() {
     fs::write(deep.join("a"), "x".repeat(990)).expect("a file");
     let house = House::open(1, both(&grant)).await;
     let append = |more: u64| json!({ "steps": [{ "tag": "append", "value": ["/data/a", more] }] });
-    assert_eq!(house.answer("f_script", append(11)).await, json!(["No space left on device"]));
+    assert_eq!(house.answer("f_script", append(11)).await, json!(["I/O error"]));
     assert_eq!(house.answer("f_script", append(10)).await, json!([null]));
 }
 
@@ -160,6 +160,10 @@ async fn s16_writes_of_nothing_leave_nothing_behind() {
     let ground = Ground::new();
     let house = House::open(1, both(&ground.grant(WRITE))).await;
     let arguments = json!({ "path": "a", "count": 100_000, "text": "one" });
+    let small = Ground::new();
+    let full = House::open(1, both(&small.grant(", access = \"read-write\", quota = \"2B\""))).await;
+    let told = Some(("/data/a", "quota of 2 bytes is used up"));
+    check(&full, &[("raw_empty_writes", arguments.clone(), err("insufficient-space"), told)]).await;
     check(
         &house,
         &[("raw_empty_writes", arguments, Value::Null, None), ("f_read", path("/data/a"), json!("one"), None)],

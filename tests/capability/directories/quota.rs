@@ -12,7 +12,10 @@ use super::{Ground, bytes};
 use crate::house::{House, built, patient};
 
 const QUOTA: u64 = 2000;
+/// What a length past the quota is answered with.
 const NO_SPACE: &str = "No space left on device";
+/// What libc makes of any error of a stream: only the interface itself tells that it was for want of space.
+const NO_WRITE: &str = "I/O error";
 
 /// Random numbers that are the same at each run of one seed (xorshift).
 struct Dice(u64);
@@ -50,7 +53,7 @@ impl Model {
             // Making the file is done before it grows.
             model.0.entry(name.clone()).or_insert(0);
             if model.used() + end.saturating_sub(before) > QUOTA {
-                return Some(NO_SPACE);
+                return Some(NO_WRITE);
             }
             model.0.insert(name.clone(), end.max(before));
             None
@@ -110,16 +113,16 @@ async fn check_exact(house: &House, ground: &Ground) {
     let left = QUOTA - bytes(&ground.data());
     let append = |more: u64| json!({ "steps": [{ "tag": "append", "value": ["/data/last", more] }] });
     assert_eq!(house.answer("f_script", append(left)).await, json!([null]));
-    assert_eq!(house.answer("f_script", append(1)).await, json!([NO_SPACE]));
+    assert_eq!(house.answer("f_script", append(1)).await, json!([NO_WRITE]));
     assert_eq!(bytes(&ground.data()), QUOTA);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn f10_the_quota_is_exact_one_call_after_the_other() {
-    for seed in 1..=8 {
+    for seed in (1..=8).map(|seed: u64| seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
         let (ground, grant) = ground();
         let house = House::open(1, vec![built("f", guests::FILES, patient()).granted(&grant)]).await;
-        let (mut dice, mut model) = (Dice(seed * 0x9e37_79b9_7f4a_7c15), Model::default());
+        let (mut dice, mut model) = (Dice(seed), Model::default());
         for _ in 0..10 {
             let (steps, answers): (Vec<_>, Vec<_>) = (0..30).map(|_| model.step(&mut dice)).unzip();
             let answer = house.answer("f_script", json!({ "steps": steps })).await;
