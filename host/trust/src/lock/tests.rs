@@ -1,6 +1,6 @@
 //! The text of a lock: what is written reads back equal, what is damaged is refused with its line.
 
-use portcullis_policy::Limits;
+use portcullis_policy::{Digest, Limits};
 use proptest::prelude::*;
 
 use super::*;
