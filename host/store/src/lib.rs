@@ -8,10 +8,12 @@
 mod clock;
 mod contract;
 mod embedded;
+mod redis;
 mod store;
 mod waiters;
 
 pub use clock::Clock;
 pub use contract::*;
 pub use embedded::{Durability, EmbeddedOptions, OpenError};
+pub use redis::{AddressError, RedisOptions};
 pub use store::{Export, Store};

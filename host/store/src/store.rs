@@ -8,6 +8,7 @@ use crate::{
         StoreError, Usage, Version, Writer,
     },
     embedded::{Embedded, EmbeddedOptions, OpenError},
+    redis::{AddressError, Redis, RedisOptions},
 };
 
 /// Where shared context is kept.
@@ -20,6 +21,7 @@ pub struct Store {
 
 enum Engine {
     Embedded(Embedded),
+    Redis(Redis),
 }
 
 impl Store {
@@ -31,6 +33,16 @@ impl Store {
         Ok(Self { engine: Engine::Embedded(Embedded::open(options)?) })
     }
 
+    /// Shares the store of a server with other hosts. Connects with the first operation, and again whenever it has to.
+    ///
+    /// It is called within a Tokio runtime, which the connection lives in.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn redis(options: RedisOptions) -> Result<Self, AddressError> {
+        Ok(Self { engine: Engine::Redis(Redis::new(options)?) })
+    }
+
     /// The entry at `key`.
     ///
     /// # Errors
@@ -38,6 +50,10 @@ impl Store {
     pub async fn get(&self, bucket: &Bucket, key: &Key, deadline: Instant) -> Result<Option<Entry>, StoreError> {
         match &self.engine {
             Engine::Embedded(engine) => engine.get(bucket, key),
+            Engine::Redis(engine) => {
+                let found = engine.get_many(bucket, std::slice::from_ref(key), deadline).await?;
+                Ok(found.into_iter().next().flatten())
+            }
         }
     }
 
@@ -55,6 +71,7 @@ impl Store {
         contract::check_keys(keys)?;
         match &self.engine {
             Engine::Embedded(engine) => engine.get_many(bucket, keys),
+            Engine::Redis(engine) => engine.get_many(bucket, keys, deadline).await,
         }
     }
 
@@ -65,6 +82,7 @@ impl Store {
     pub async fn exists(&self, bucket: &Bucket, key: &Key, deadline: Instant) -> Result<bool, StoreError> {
         match &self.engine {
             Engine::Embedded(engine) => engine.exists(bucket, key),
+            Engine::Redis(engine) => engine.exists(bucket, key, deadline).await,
         }
     }
 
@@ -120,6 +138,7 @@ impl Store {
         let options = SetOptions { when: Condition::Always, ttl };
         match &self.engine {
             Engine::Embedded(engine) => engine.increment(bucket, writer, key, delta, options, deadline).await,
+            Engine::Redis(engine) => engine.increment(bucket, writer, key, delta, options, deadline).await,
         }
     }
 
@@ -140,6 +159,7 @@ impl Store {
         contract::check_limit(limit)?;
         match &self.engine {
             Engine::Embedded(engine) => engine.list(bucket, prefix, after, limit),
+            Engine::Redis(engine) => engine.list(bucket, prefix, after, limit, deadline).await,
         }
     }
 
@@ -162,6 +182,7 @@ impl Store {
         contract::check_operations(&operations)?;
         match &self.engine {
             Engine::Embedded(engine) => engine.write(bucket, writer, operations, deadline).await,
+            Engine::Redis(engine) => engine.write(bucket, writer, operations, deadline).await,
         }
     }
 
@@ -184,6 +205,7 @@ impl Store {
         let until = (Instant::now() + wait.min(MAX_WAIT)).min(deadline);
         match &self.engine {
             Engine::Embedded(engine) => engine.changes(bucket, prefix, after, limit, until, deadline).await,
+            Engine::Redis(engine) => engine.changes(bucket, prefix, after, limit, until, deadline).await,
         }
     }
 
@@ -194,6 +216,7 @@ impl Store {
     pub async fn usage(&self, bucket: &Bucket, deadline: Instant) -> Result<Usage, StoreError> {
         match &self.engine {
             Engine::Embedded(engine) => engine.usage(bucket, deadline).await,
+            Engine::Redis(engine) => Ok(engine.usage(bucket, deadline).await?.0),
         }
     }
 
@@ -204,6 +227,7 @@ impl Store {
     pub async fn buckets(&self, deadline: Instant) -> Result<Vec<BucketName>, StoreError> {
         match &self.engine {
             Engine::Embedded(engine) => engine.buckets(),
+            Engine::Redis(engine) => engine.buckets(deadline).await,
         }
     }
 
@@ -215,6 +239,7 @@ impl Store {
     pub async fn export(&self, bucket: &Bucket, deadline: Instant) -> Result<Export<'_>, StoreError> {
         let version = match &self.engine {
             Engine::Embedded(engine) => engine.version(bucket)?,
+            Engine::Redis(engine) => engine.usage(bucket, deadline).await?.1,
         };
         Ok(Export { store: self, bucket: bucket.clone(), version, after: None, over: false })
     }
@@ -235,6 +260,7 @@ impl Store {
         contract::check_entries(version, &entries)?;
         match &self.engine {
             Engine::Embedded(engine) => engine.import(bucket, version, entries, deadline).await,
+            Engine::Redis(engine) => engine.import(bucket, version, entries, deadline).await,
         }
     }
 }

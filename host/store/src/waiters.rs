@@ -22,11 +22,12 @@ impl Waiters {
         buckets.entry(bucket.clone()).or_insert_with(|| watch::channel(0).0).subscribe()
     }
 
-    /// The bucket changed.
-    pub(crate) fn wake(&self, bucket: &BucketName, version: u64) {
-        if let Some(sender) = self.lock().get(bucket) {
+    /// The bucket changed. Whether anybody waits for it.
+    pub(crate) fn wake(&self, bucket: &BucketName, version: u64) -> bool {
+        self.lock().get(bucket).is_some_and(|sender| {
             sender.send_replace(version);
-        }
+            sender.receiver_count() > 0
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<BucketName, watch::Sender<u64>>> {

@@ -1,6 +1,6 @@
 //! What an operation may end with instead.
 
-use super::{Bound, Entry, Usage, Version};
+use super::{Bound, Entry, MAX_REQUEST_BYTES, Usage, Version};
 
 /// An operation did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +43,15 @@ impl StoreError {
 
     pub(crate) fn beyond_64_bits() -> Self {
         Bound::new("delta", "keep the number within 64 bits").into()
+    }
+
+    pub(crate) fn written() -> Self {
+        let expected = "be one that nothing but imports has written: versions would mean two things";
+        Bound::new("bucket", expected).into()
+    }
+
+    pub(crate) fn too_large() -> Self {
+        Bound::new("keys", format!("name entries of at most {MAX_REQUEST_BYTES} bytes together")).into()
     }
 
     /// Whether the engine is at fault rather than who asked: what `readyz` and the operator's log want to know.

@@ -10,8 +10,7 @@ use super::{
     tables::{self, Tables},
 };
 use crate::contract::{
-    Bound, Bucket, BucketName, ChangeKind, Entry, Key, Operation, SetOptions, StoreError, Usage, Version, Writer,
-    count_after,
+    Bucket, BucketName, ChangeKind, Entry, Key, Operation, SetOptions, StoreError, Usage, Version, Writer, count_after,
 };
 
 /// Expired entries that one operation sweeps of its bucket before it begins, and the sweeper of all in one transaction.
@@ -124,8 +123,7 @@ impl<'t> Batch<'t> {
     pub(super) fn import(&mut self, bucket: &Bucket, version: Version, entries: &[Entry]) -> Result<(), Fault> {
         self.begin(bucket)?;
         if self.state(&bucket.name)?.written {
-            let expected = "be one that nothing but imports has written: versions would mean two things";
-            return Err(Fault::Refused(Bound::new("bucket", expected).into()));
+            return Err(Fault::Refused(StoreError::written()));
         }
         let mut steps = Vec::with_capacity(entries.len());
         let now = self.now;
@@ -141,9 +139,15 @@ impl<'t> Batch<'t> {
             self.keep(&bucket.name, entry)?;
             last = last.max(entry.version.0);
         }
-        let state = self.state(&bucket.name)?;
-        // Whoever watched another store goes on here after that version, and misses nothing that is kept.
-        state.version = state.version.max(last);
+        let state = self.state_mut(&bucket.name)?;
+        if last > state.version {
+            // Whoever watched another store goes on after that version: none of the changes up to it are here.
+            let (first, end) = (state.floor() + 1, state.version);
+            (state.version, state.changes, state.change_bytes) = (last, 0, 0);
+            for version in first..=end {
+                self.tables.changes.remove(tables::version_place(bucket.name.as_str(), version).as_slice())?;
+            }
+        }
         Ok(())
     }
 

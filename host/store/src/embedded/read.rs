@@ -11,8 +11,7 @@ use super::{
     tables,
 };
 use crate::contract::{
-    Bound, Bucket, BucketName, ChangePage, Entry, Key, MAX_PAGE_BYTES, MAX_REQUEST_BYTES, Page, StoreError, Usage,
-    Version,
+    Bucket, BucketName, ChangePage, Entry, Key, MAX_PAGE_BYTES, MAX_REQUEST_BYTES, Page, StoreError, Usage, Version,
 };
 
 /// One view of what was committed.
@@ -35,10 +34,9 @@ impl Read {
         let (mut found, mut bytes) = (Vec::with_capacity(keys.len()), 0);
         for key in keys {
             let entry = self.find(&rows, bucket, key)?;
-            bytes += entry.as_ref().map_or(0, |entry| entry.value.len());
+            bytes += entry.as_ref().map_or(0, |entry| key.as_str().len() + entry.value.len());
             if bytes > MAX_REQUEST_BYTES {
-                let expected = format!("name entries of at most {MAX_REQUEST_BYTES} bytes together");
-                return Err(Fault::Refused(Bound::new("keys", expected).into()));
+                return Err(Fault::Refused(StoreError::too_large()));
             }
             found.push(entry);
         }
