@@ -106,16 +106,15 @@ impl Link {
         }
         let (mut connection, generation) = self.connection(deadline).await?;
         let sent = async {
-            match connection.send_packed_command(command).await {
+            match said(connection.send_packed_command(command).await) {
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => match otherwise() {
-                    Some(command) => connection.send_packed_command(&command).await,
+                    Some(command) => said(connection.send_packed_command(&command).await),
                     None => Err(error),
                 },
                 answer => answer,
             }
         };
         match timeout_at(deadline.into(), sent).await {
-            Ok(Ok(Value::ServerError(error))) => Err(refused(&RedisError::from(error))),
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if is_answer(&error) => Err(refused(&error)),
             Ok(Err(error)) => {
@@ -128,6 +127,14 @@ impl Link {
             }
             Err(_) => Err(StoreError::TimedOut),
         }
+    }
+}
+
+/// What the server says is an error comes as a value too.
+fn said(answer: redis::RedisResult<Value>) -> redis::RedisResult<Value> {
+    match answer {
+        Ok(Value::ServerError(error)) => Err(error.into()),
+        answer => answer,
     }
 }
 

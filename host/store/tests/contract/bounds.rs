@@ -62,7 +62,7 @@ fn arguments_are_bounded() {
             let keys: Vec<Key> = (0..count).map(|at| key(&format!("{}", at % 15))).collect();
             store.get_many(&bucket, &keys, soon()).await
         };
-        expect("answer", true, large(16).await);
+        expect("answer", true, large(15).await);
         expect("answer", false, large(17).await);
 
         for (limit, fits) in [(0, false), (1, true), (MAX_PAGE, true), (MAX_PAGE + 1, false)] {

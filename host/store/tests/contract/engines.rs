@@ -11,6 +11,8 @@ use std::{
 use portcullis_store::{Bucket, BucketName, Clock, Durability, EmbeddedOptions, Key, Limits, Store, Writer};
 use tempfile::TempDir;
 
+use super::server::Server;
+
 /// A clock that stands where it is put.
 #[derive(Clone)]
 pub(crate) struct Hand(Arc<AtomicU64>);
@@ -49,6 +51,7 @@ pub(crate) struct Stage {
 #[expect(dead_code, reason = "kept until the stage is over")]
 enum Ground {
     Folder(TempDir),
+    Server(Server),
 }
 
 pub(crate) fn embedded(durability: Durability) -> Stage {
@@ -60,12 +63,22 @@ pub(crate) fn embedded(durability: Durability) -> Stage {
     Stage { name: "embedded", store, hand, _ground: Ground::Folder(folder) }
 }
 
+/// Within a runtime.
+pub(crate) fn redis() -> Option<Stage> {
+    let server = Server::start(false)?;
+    let hand = Hand::new();
+    let store = Arc::new(server.store(Some(hand.clock())));
+    Some(Stage { name: "redis", store, hand, _ground: Ground::Server(server) })
+}
+
 /// Runs `test` on every engine.
 pub(crate) fn on_each<F: Future<Output = ()>>(test: impl Fn(Stage) -> F) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        for stage in [embedded(Durability::Relaxed)] {
+        let stages: [fn() -> Option<Stage>; 2] = [|| Some(embedded(Durability::Relaxed)), redis];
+        for stage in stages {
+            let Some(stage) = stage() else { continue };
             eprintln!("on {}", stage.name);
             test(stage).await;
         }

@@ -14,3 +14,6 @@ mod checker;
 #[allow(dead_code, reason = "the contract's tests use the rest")]
 mod engines;
 mod record;
+#[path = "../contract/server.rs"]
+#[allow(dead_code, reason = "the contract's tests use the rest")]
+mod server;

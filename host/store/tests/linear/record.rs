@@ -15,7 +15,8 @@ use portcullis_store::{Bucket, Condition, Durability, Entry, Operation, SetOptio
 
 use super::{
     checker::{Kind, Op, State, Value, When, is_linearisable},
-    engines::{Stage, bucket, embedded, key, soon, writer},
+    engines::{bucket, embedded, key, soon, writer},
+    server::Server,
 };
 
 const CLIENTS: u64 = 16;
@@ -166,34 +167,47 @@ fn check(record: &Record, what: &str) {
     }
 }
 
-fn histories(stages: Vec<Stage>) {
+fn histories(name: &str, hosts: &[Arc<Store>], runtime: &tokio::runtime::Runtime) {
     let count = std::env::var("PORTCULLIS_LINEAR_HISTORIES").ok().and_then(|count| count.parse().ok()).unwrap_or(200);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
-    for stage in stages {
-        let mut unknown = 0;
-        for history in 0..count {
-            let record = Arc::new(Record::default());
-            let bucket = bucket(&format!("history-{history}"));
-            runtime.block_on(async {
-                let clients: Vec<_> = (0..CLIENTS)
-                    .map(|client_| {
-                        client(stage.store.clone(), bucket.clone(), record.clone(), history * CLIENTS + client_)
-                    })
-                    .map(tokio::spawn)
-                    .collect();
-                for client in clients {
-                    client.await.expect("a client ends");
-                }
-            });
-            check(&record, &format!("{}, history {history}", stage.name));
-            unknown += record.unknown.load(Ordering::SeqCst);
-        }
-        eprintln!("{}: {count} histories, {unknown} operations of unknown outcome", stage.name);
+    let mut unknown = 0;
+    for history in 0..count {
+        let record = Arc::new(Record::default());
+        let bucket = bucket(&format!("history-{history}"));
+        runtime.block_on(async {
+            let clients: Vec<_> = (0..CLIENTS)
+                .zip(hosts.iter().cycle())
+                .map(|(number, store)| client(store.clone(), bucket.clone(), record.clone(), history * CLIENTS + number))
+                .map(tokio::spawn)
+                .collect();
+            for client in clients {
+                client.await.expect("a client ends");
+            }
+        });
+        check(&record, &format!("{name}, history {history}"));
+        unknown += record.unknown.load(Ordering::SeqCst);
+    }
+    eprintln!("{name}: {count} histories, {unknown} operations of unknown outcome");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime")
+}
+
+#[test]
+fn each_key_is_linearisable_in_a_file() {
+    for durability in [Durability::Always, Durability::Relaxed] {
+        let stage = embedded(durability);
+        histories(&format!("embedded, {durability:?}"), std::slice::from_ref(&stage.store), &runtime());
     }
 }
 
 #[test]
-fn each_key_is_linearisable() {
-    histories(vec![embedded(Durability::Always), embedded(Durability::Relaxed)]);
+fn each_key_is_linearisable_from_two_hosts() {
+    let runtime = runtime();
+    let Some(server) = Server::start(false) else { return };
+    let hosts = {
+        let _within = runtime.enter();
+        [Arc::new(server.store(None)), Arc::new(server.store(None))]
+    };
+    histories("redis", &hosts, &runtime);
 }
