@@ -8,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use portcullis_store::{
-    Condition, Durability, RedisOptions, SetOptions, Store, StoreError, Version,
-};
+use portcullis_store::{Condition, Durability, RedisOptions, SetOptions, Store, StoreError, Version};
 
 use super::{
     engines::{Hand, bucket, embedded, key, soon, writer},
@@ -19,7 +17,8 @@ use super::{
 
 /// Runs `test` with a server, if there is one.
 fn with_server<F: Future<Output = ()>>(appends: bool, test: impl FnOnce(Server) -> F) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         if let Some(server) = Server::start(appends) {
             test(server).await;
@@ -97,7 +96,10 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
                     for count in 0_u64.. {
                         let (at, begun) = (format!("{task}-{count}"), Instant::now());
                         match put(&store, &at, &at).await {
-                            Ok(version) => _ = acknowledged.lock().expect("unpoisoned").insert(at, version),
+                            Ok(version) => {
+                                acknowledged.lock().expect("unpoisoned").insert(at, version);
+                                tokio::time::sleep(Duration::from_millis(1)).await;
+                            }
                             Err(error) => {
                                 failures.lock().expect("unpoisoned").push((error, begun.elapsed()));
                                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -140,9 +142,12 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
             server.up();
             let before = acknowledged.lock().expect("unpoisoned").len();
             reached(before + 50).await;
-            for (at, version) in acknowledged.lock().expect("unpoisoned").clone() {
-                let entry = store.get(&bucket("b"), &key(&at), soon()).await.expect("read");
-                assert_eq!(entry.map(|entry| entry.version), Some(version), "round {round}: {at}");
+            let there = acknowledged.lock().expect("unpoisoned").clone();
+            let (keys, versions): (Vec<_>, Vec<_>) = there.into_iter().map(|(at, version)| (key(&at), version)).unzip();
+            for (keys, versions) in keys.chunks(100).zip(versions.chunks(100)) {
+                let found = store.get_many(&bucket("b"), keys, soon()).await.expect("read");
+                let found = found.into_iter().map(|entry| entry.map(|entry| entry.version));
+                assert!(found.eq(versions.iter().map(|version| Some(*version))), "round {round}: {keys:?}");
             }
         }
         writers.iter().for_each(tokio::task::JoinHandle::abort);
@@ -160,7 +165,10 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
         assert!(seen.iter().copied().eq(1..=seen.len() as u64), "each version once, in order");
         let (failed, unknown) = {
             let failures = failures.lock().expect("unpoisoned");
-            (failures.len(), failures.iter().filter(|(error, _)| matches!(error, StoreError::UnknownOutcome(_))).count())
+            (
+                failures.len(),
+                failures.iter().filter(|(error, _)| matches!(error, StoreError::UnknownOutcome(_))).count(),
+            )
         };
         eprintln!("{rounds} rounds, {} changes, {failed} failures, {unknown} of unknown outcome", seen.len());
     });

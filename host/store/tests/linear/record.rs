@@ -176,7 +176,9 @@ fn histories(name: &str, hosts: &[Arc<Store>], runtime: &tokio::runtime::Runtime
         runtime.block_on(async {
             let clients: Vec<_> = (0..CLIENTS)
                 .zip(hosts.iter().cycle())
-                .map(|(number, store)| client(store.clone(), bucket.clone(), record.clone(), history * CLIENTS + number))
+                .map(|(number, store)| {
+                    client(store.clone(), bucket.clone(), record.clone(), history * CLIENTS + number)
+                })
                 .map(tokio::spawn)
                 .collect();
             for client in clients {
