@@ -265,19 +265,19 @@ mod tests {
             assert!(read_entry(b"b\0k", entry.key.clone(), &damaged).is_err(), "byte {at}");
             assert!(read_entry(b"b\0k", entry.key.clone(), &bytes[..at]).is_err(), "cut at {at}");
         }
-        let head = read_head(b"b\0k", 1, &bytes).ok().expect("a head");
+        let head = read_head(b"b\0k", 1, &bytes).expect("a head");
         assert_eq!((head.version, head.expires, head.size), (7, Some(9), 6));
     }
 
     #[test]
     fn changes_read_as_they_were() {
         let bytes = write_change(b"p", ChangeKind::Set, "a/b", &sample().writer, b"v");
-        let change = read_change(b"p", 3, "a/", &bytes).ok().flatten().expect("a change");
+        let change = read_change(b"p", 3, "a/", &bytes).expect("read").expect("a change");
         assert_eq!((change.key.as_str(), change.value, change.version), ("a/b", Some(b"v".to_vec()), Version(3)));
         assert!(matches!(read_change(b"p", 3, "b", &bytes), Ok(None)));
         assert_eq!(change_size(b"p", &bytes).ok(), Some(4));
         let bytes = write_change(b"p", ChangeKind::Expire, "a", &Writer::default(), b"");
-        let change = read_change(b"p", 3, "", &bytes).ok().flatten().expect("a change");
+        let change = read_change(b"p", 3, "", &bytes).expect("read").expect("a change");
         assert_eq!((change.value, change.writer), (None, None));
     }
 }
