@@ -88,7 +88,7 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
     with_server(true, async |mut server| {
         let store = Arc::new(server.store(None));
         let acknowledged: Arc<Mutex<BTreeMap<String, Version>>> = Arc::default();
-        let failures: Arc<Mutex<Vec<(StoreError, Duration)>>> = Arc::default();
+        let failures: Arc<Mutex<Vec<(String, StoreError, Duration)>>> = Arc::default();
         let writers: Vec<_> = (0..4)
             .map(|task| {
                 let (store, acknowledged, failures) = (store.clone(), acknowledged.clone(), failures.clone());
@@ -101,7 +101,7 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
                                 tokio::time::sleep(Duration::from_millis(1)).await;
                             }
                             Err(error) => {
-                                failures.lock().expect("unpoisoned").push((error, begun.elapsed()));
+                                failures.lock().expect("unpoisoned").push((at, error, begun.elapsed()));
                                 tokio::time::sleep(Duration::from_millis(5)).await;
                             }
                         }
@@ -151,9 +151,13 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
             }
         }
         writers.iter().for_each(tokio::task::JoinHandle::abort);
-        for (error, took) in failures.lock().expect("unpoisoned").iter() {
+        for (at, error, took) in failures.lock().expect("unpoisoned").clone() {
+            if matches!(error, StoreError::Unavailable(_)) {
+                let there = store.exists(&bucket("b"), &key(&at), soon()).await.expect("read");
+                assert!(!there, "{at} was not to be written: {error}");
+            }
             assert!(matches!(error, StoreError::Unavailable(_) | StoreError::UnknownOutcome(_)), "{error}");
-            assert!(*took < Duration::from_secs(4), "{error} after {took:?}");
+            assert!(took < Duration::from_secs(4), "{error} after {took:?}");
         }
         let last = acknowledged.lock().expect("unpoisoned").values().copied().max().expect("one").0;
         while seen.lock().expect("unpoisoned").last().is_none_or(|seen| *seen < last) {
@@ -167,7 +171,7 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
             let failures = failures.lock().expect("unpoisoned");
             (
                 failures.len(),
-                failures.iter().filter(|(error, _)| matches!(error, StoreError::UnknownOutcome(_))).count(),
+                failures.iter().filter(|(_, error, _)| matches!(error, StoreError::UnknownOutcome(_))).count(),
             )
         };
         eprintln!("{rounds} rounds, {} changes, {failed} failures, {unknown} of unknown outcome", seen.len());
