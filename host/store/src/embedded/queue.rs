@@ -87,6 +87,8 @@ impl Drop for Claim {
 struct Waiting {
     jobs: Vec<Job>,
     closed: bool,
+    /// How many jobs the writer would like to begin with.
+    wanted: usize,
 }
 
 /// The queue.
@@ -117,7 +119,7 @@ impl Queue {
                 return Err(closed());
             }
             waiting.jobs.push(Job { bucket: bucket.clone(), work, reply, place, _room: room });
-            if waiting.jobs.len() == 1 {
+            if waiting.jobs.len() == 1 || waiting.jobs.len() == waiting.wanted {
                 self.arrived.notify_one();
             }
         }
@@ -130,8 +132,12 @@ impl Queue {
     }
 
     /// All that waits, once something does or `patience` is over; none at the end. Jobs that were given up are not among it.
-    pub(super) fn take(&self, patience: Option<Duration>) -> Option<Vec<Job>> {
+    ///
+    /// Those who were `answered` just now are about to ask again: it waits for as many, no longer than `gather`, so that they
+    /// and those who wait already share one commit instead of taking turns.
+    pub(super) fn take(&self, patience: Option<Duration>, answered: usize, gather: Duration) -> Option<Vec<Job>> {
         let mut waiting = self.lock();
+        waiting.wanted = waiting.jobs.len() + answered;
         let until = patience.map(|patience| Instant::now() + patience);
         while waiting.jobs.is_empty() && !waiting.closed {
             waiting = match until.map(|until| until.saturating_duration_since(Instant::now())) {
@@ -142,6 +148,14 @@ impl Queue {
         }
         if waiting.jobs.is_empty() && waiting.closed {
             return None;
+        }
+        let until = Instant::now() + gather;
+        while waiting.jobs.len() < waiting.wanted && !waiting.jobs.is_empty() && !waiting.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            waiting = self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let jobs = std::mem::take(&mut waiting.jobs);
         drop(waiting);
