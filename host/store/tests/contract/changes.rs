@@ -102,7 +102,7 @@ fn a_wait_ends_with_the_write_or_with_nothing() {
                 assert_eq!(found, key("b"));
             }
         }
-        assert!(begun.elapsed() < LONG);
+        assert!(begun.elapsed() < LONG / 2, "none of them slept to its end");
     });
 }
 
