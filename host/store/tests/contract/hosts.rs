@@ -151,7 +151,8 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
             }
         }
         writers.iter().for_each(tokio::task::JoinHandle::abort);
-        for (at, error, took) in failures.lock().expect("unpoisoned").clone() {
+        let failed = failures.lock().expect("unpoisoned").clone();
+        for (at, error, took) in failed {
             if matches!(error, StoreError::Unavailable(_)) {
                 let there = store.exists(&bucket("b"), &key(&at), soon()).await.expect("read");
                 assert!(!there, "{at} was not to be written: {error}");
