@@ -1,6 +1,7 @@
 //! A whole host in this process, without a door: hostile guests on one side, the ledger on the other.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,10 +11,10 @@ use std::{
 use portcullis_artifacts as guests;
 use portcullis_audit::{Ledger, Outcome};
 use portcullis_catalogue::{Admission, CallError, Catalogue, PluginSpec, Progress, Purpose, Reply, ToolSpec};
-use portcullis_gateway::{Ended, Gateway, Incoming};
-use portcullis_policy::{Limits, PluginName, Principal};
+use portcullis_gateway::{Doorkeeper, Ended, Gateway, Incoming};
+use portcullis_policy::{Grants, Limits, PluginName, Principal, SecretSource};
 use portcullis_runtime::{
-    Runtime, RuntimeOptions, StateDir, Surroundings,
+    Resolve, Runtime, RuntimeOptions, StateDir, Surroundings,
     worker::{WorkerCommand, WorkerLimits},
 };
 use serde_json::{Value, json};
@@ -34,6 +35,23 @@ pub(crate) struct Guest {
     pub(crate) limits: Limits,
     /// Deadlines of single functions, by WIT name.
     pub(crate) deadlines: &'static [(&'static str, Duration)],
+    /// What it is granted, as TOML.
+    pub(crate) grants: String,
+    /// Where its secrets are.
+    pub(crate) secrets: BTreeMap<String, SecretSource>,
+}
+
+impl Guest {
+    /// The same guest with these grants, as they stand in the configuration.
+    pub(crate) fn granted(self, grants: impl Into<String>) -> Self {
+        Self { grants: grants.into(), ..self }
+    }
+
+    /// The same guest where the secret `name` is in `source`.
+    pub(crate) fn with_secret(mut self, name: &str, source: SecretSource) -> Self {
+        self.secrets.insert(name.to_owned(), source);
+        self
+    }
 }
 
 /// Where its bytes come from.
@@ -48,17 +66,38 @@ pub(crate) enum Component {
 
 /// A guest built from `tests/guests`.
 pub(crate) fn built(name: &'static str, path: &'static str, limits: Limits) -> Guest {
-    Guest { name, component: Component::Built(path), limits, deadlines: &[] }
+    Guest {
+        name,
+        component: Component::Built(path),
+        limits,
+        deadlines: &[],
+        grants: String::new(),
+        secrets: BTreeMap::new(),
+    }
 }
 
 /// A guest of these bytes, a component or not.
 pub(crate) fn bytes(name: &'static str, bytes: impl Into<Vec<u8>>) -> Guest {
-    Guest { name, component: Component::Bytes(bytes.into()), limits: patient(), deadlines: &[] }
+    Guest {
+        name,
+        component: Component::Bytes(bytes.into()),
+        limits: patient(),
+        deadlines: &[],
+        grants: String::new(),
+        secrets: BTreeMap::new(),
+    }
 }
 
 /// A guest in WebAssembly text.
 pub(crate) fn wat(name: &'static str, text: impl Into<String>, limits: Limits) -> Guest {
-    Guest { name, component: Component::Wat(text.into()), limits, deadlines: &[] }
+    Guest {
+        name,
+        component: Component::Wat(text.into()),
+        limits,
+        deadlines: &[],
+        grants: String::new(),
+        secrets: BTreeMap::new(),
+    }
 }
 
 /// Limits for tests of the deadline: no fuel, so that nothing else ends the call.
@@ -86,6 +125,13 @@ impl House {
         house
     }
 
+    /// The same, where names become addresses by `resolve`.
+    pub(crate) async fn resolving(slots: u32, resolve: Resolve, guests: Vec<Guest>) -> Self {
+        let house = Self::made(slots, WorkerLimits::default(), Some(resolve), guests).await;
+        house.settled().await;
+        house
+    }
+
     /// Waits until no code is being made any more and the register says what came of it. The ledger is told first,
     /// whatever became of a plugin; a state that stays behind it for long is a fault of the register.
     pub(crate) async fn settled(&self) {
@@ -107,23 +153,35 @@ impl House {
     }
 
     /// The same with other limits for compiling; code may still be in the making.
-    pub(crate) async fn with_worker(slots: u32, worker: WorkerLimits, mut hostile: Vec<Guest>) -> Self {
+    pub(crate) async fn with_worker(slots: u32, worker: WorkerLimits, hostile: Vec<Guest>) -> Self {
+        Self::made(slots, worker, None, hostile).await
+    }
+
+    async fn made(slots: u32, worker: WorkerLimits, resolve: Option<Resolve>, mut hostile: Vec<Guest>) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         hostile.push(built("echo", guests::ECHO, Limits { concurrency: slots, ..patient() }));
         let specs = hostile.into_iter().map(|guest| spec(dir.path(), guest)).collect();
-        Self::furnish(dir, slots, worker, specs).await
+        Self::furnish(dir, slots, worker, resolve, specs).await
     }
 
-    async fn furnish(dir: TempDir, slots: u32, limits: WorkerLimits, specs: Vec<PluginSpec>) -> Self {
+    async fn furnish(
+        dir: TempDir,
+        slots: u32,
+        limits: WorkerLimits,
+        resolve: Option<Resolve>,
+        specs: Vec<PluginSpec>,
+    ) -> Self {
         let state = StateDir::open(&dir.path().join("state")).expect("a state directory");
         let ledger = Ledger::open(&state.join("audit.jsonl"), "test".into(), &state.key_for("audit"), SystemTime::now);
         let ledger = Arc::new(ledger.expect("a ledger"));
         let worker = WorkerCommand { program: PORTCULLIS.into(), arguments: vec!["worker".into()], limits };
-        let surroundings = Surroundings::of_this_machine(dir.path(), vec![state.path().to_owned()]);
+        let mut surroundings = Surroundings::of_this_machine(dir.path(), vec![state.path().to_owned()]);
+        surroundings.resolve = resolve.unwrap_or(surroundings.resolve);
         let options = RuntimeOptions { max_concurrent_calls: slots, worker, surroundings };
         let runtime = Runtime::new(options, &state).expect("a workshop");
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
-        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, "test".into());
+        let keeper = Doorkeeper::new(Default::default(), Default::default(), Arc::clone(&ledger), SystemTime::now);
+        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, keeper, "test".into());
         catalogue.apply(specs.clone()).await.expect("a configuration in order");
         Self { dir, gateway, specs }
     }
@@ -132,7 +190,7 @@ impl House {
     pub(crate) async fn reopen(self, slots: u32) -> Self {
         let Self { dir, gateway, specs } = self;
         drop(gateway);
-        let house = Self::furnish(dir, slots, WorkerLimits::default(), specs).await;
+        let house = Self::furnish(dir, slots, WorkerLimits::default(), None, specs).await;
         house.settled().await;
         house
     }
@@ -245,7 +303,8 @@ pub(crate) fn failed(tool: &str, ended: Ended) -> CallError {
 }
 
 fn spec(dir: &Path, guest: Guest) -> PluginSpec {
-    let Guest { name, component, limits, deadlines } = guest;
+    let Guest { name, component, limits, deadlines, grants, secrets } = guest;
+    let grants: Grants = toml::from_str(&grants).unwrap_or_else(|error| panic!("{name}: {error}"));
     let own = deadlines.iter().map(|(function, deadline)| {
         let limits = Limits { deadline: *deadline, ..limits.clone() };
         (String::from(*function), ToolSpec { limits, description: None, annotations: Default::default() })
@@ -265,8 +324,8 @@ fn spec(dir: &Path, guest: Guest) -> PluginSpec {
         name: PluginName::new(name).expect("a name"),
         written_source: String::new(),
         source,
-        grants: Arc::default(),
-        secrets: Arc::default(),
+        grants: Arc::new(grants),
+        secrets: Arc::new(secrets),
         prefix: format!("{name}_"),
         tools: None,
         enabled: true,

@@ -17,6 +17,8 @@ mod cache;
 mod cancel;
 mod compute;
 mod config;
+mod directories;
+mod egress;
 mod files;
 mod house;
 mod inert;

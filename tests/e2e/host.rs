@@ -25,7 +25,21 @@ pub(crate) struct Folder {
 
 /// The guests that most tests use: `echo`, `outcomes` and `progress`.
 pub(crate) fn usual() -> Folder {
-    Folder::new(&plugins(&[("echo", guests::ECHO), ("outcomes", guests::OUTCOMES), ("progress", guests::PROGRESS)]))
+    Folder::new(&plugins(&usual_plugins()))
+}
+
+/// The same, by name.
+pub(crate) fn usual_plugins() -> [(&'static str, &'static str); 3] {
+    [("echo", guests::ECHO), ("outcomes", guests::OUTCOMES), ("progress", guests::PROGRESS)]
+}
+
+/// Waits until something holds that takes a moment: what a running host has to notice.
+pub(crate) fn eventually(holds: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < PATIENCE, "it never came to hold");
+        std::thread::yield_now();
+    }
 }
 
 /// Configuration text for some plugins.
@@ -93,7 +107,15 @@ impl Folder {
 
     /// Starts `serve --stdio`.
     pub(crate) fn stdio(&self) -> Piped {
-        let mut command = self.command(&["serve", "--stdio"]);
+        Self::piped(self.command(&["serve", "--stdio"]))
+    }
+
+    /// Starts `serve --stdio` for an agent.
+    pub(crate) fn stdio_as(&self, agent: &str) -> Piped {
+        Self::piped(self.command(&["serve", "--stdio", "--agent", agent]))
+    }
+
+    fn piped(mut command: Command) -> Piped {
         let child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a host");
         Piped::new(child)
@@ -157,12 +179,25 @@ impl Served {
         }
     }
 
+    /// Of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in KiB.
     #[cfg(target_os = "linux")]
     pub(crate) fn resident(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
         line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Bytes that it has read, from files and elsewhere.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let counters = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("a process");
+        let line = counters.lines().find_map(|line| line.strip_prefix("rchar:")).expect("a counter");
+        line.trim().parse().expect("a number")
     }
 
     /// Asks it to end, and waits.

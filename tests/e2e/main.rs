@@ -8,13 +8,16 @@
     reason = "tests end that way, and so do the functions beside them"
 )]
 
+mod agents;
 mod approval;
+mod approval_review;
 mod clients;
 mod commands;
 mod conformance;
 mod dev;
 mod foreign;
 mod grants;
+mod harden;
 mod host;
 mod protocol;
 mod raw;

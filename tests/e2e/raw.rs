@@ -103,7 +103,12 @@ pub(crate) fn modern(address: &str, method: &str, params: Value) -> Answer {
 }
 
 /// The same, with the reply left to read.
-pub(crate) fn open_modern(address: &str, method: &str, mut params: Value) -> TcpStream {
+pub(crate) fn open_modern(address: &str, method: &str, params: Value) -> TcpStream {
+    open_modern_with(address, method, params, &[])
+}
+
+/// The same, with further headers.
+pub(crate) fn open_modern_with(address: &str, method: &str, mut params: Value, more: &[(&str, &str)]) -> TcpStream {
     let version = "2026-07-28";
     let client = json!({ "name": "test", "version": "1" });
     let meta = params.as_object_mut().expect("an object").entry("_meta").or_insert_with(|| json!({}));
@@ -112,6 +117,7 @@ pub(crate) fn open_modern(address: &str, method: &str, mut params: Value) -> Tcp
     meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
     let name = params["name"].as_str().unwrap_or_default().to_owned();
     let mut headers = USUAL.to_vec();
+    headers.extend(more);
     headers.extend([("MCP-Protocol-Version", version), ("Mcp-Method", method)]);
     if !name.is_empty() {
         headers.push(("Mcp-Name", &name));

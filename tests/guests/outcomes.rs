@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 use std::io::{self, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::{TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -48,6 +48,8 @@ wit_bindgen::generate!({
             list-root: func() -> result<list<string>, string>;
             /// Connects to `host:port`.
             connect: func(addr: string) -> result<_, string>;
+            /// Sends one byte to `host:port`.
+            send-udp: func(addr: string) -> result<_, string>;
             /// The addresses of a host.
             resolve: func(host: string) -> result<list<string>, string>;
             /// This many random bytes.
@@ -169,6 +171,11 @@ impl Guest for Outcomes {
 
     fn connect(addr: String) -> Result<(), String> {
         TcpStream::connect(addr).map(drop).map_err(|error| error.to_string())
+    }
+
+    fn send_udp(addr: String) -> Result<(), String> {
+        let socket = UdpSocket::bind("0.0.0.0:0").map_err(|error| error.to_string())?;
+        socket.send_to(b"x", addr).map(drop).map_err(|error| error.to_string())
     }
 
     fn resolve(host: String) -> Result<Vec<String>, String> {

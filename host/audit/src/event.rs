@@ -44,6 +44,23 @@ pub enum Event<'a> {
         /// The bytes that were approved before.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Digest>,
+        /// All that was approved, as `inspect` shows its digest: bytes, definitions, imports, grants and limits.
+        review: Digest,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// An approval, a removal or the acceptance of a lock is about to be written. What came of it follows, unless the
+    /// process ended.
+    #[serde(rename = "approval.intent")]
+    ApprovalIntent {
+        /// What is about to be done.
+        action: ApprovalAction,
+        /// To which plugin; none where it is about the whole lock.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        plugin: Option<&'a PluginName>,
+        /// The bytes of the plugin, or of the lock.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        digest: Option<Digest>,
         /// The operating system's name of the user.
         by: &'a str,
     },
@@ -110,6 +127,32 @@ pub enum Event<'a> {
         /// What is wrong with it.
         reason: &'a str,
     },
+    /// Somebody at a door was not let in. At most 60 a minute are recorded: anybody can make them.
+    #[serde(rename = "log-in.refused")]
+    LogInRefused {
+        /// Why. Nothing of what was shown.
+        reason: &'a str,
+    },
+    /// An operator made a key.
+    #[serde(rename = "key.made")]
+    KeyMade {
+        /// The key.
+        id: &'a str,
+        /// Whose it is.
+        agent: &'a str,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// An operator revoked a key.
+    #[serde(rename = "key.revoked")]
+    KeyRevoked {
+        /// The key.
+        id: &'a str,
+        /// Whose it was.
+        agent: &'a str,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
     /// A call was asked for and is about to be decided on.
     #[serde(rename = "call.intent")]
     CallIntent {
@@ -148,10 +191,25 @@ pub enum Event<'a> {
         call: u64,
         /// How it ended.
         outcome: Outcome,
+        /// The rule that denied it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rule: Option<&'a str>,
         /// What it used.
         #[serde(flatten)]
         used: crate::Used,
     },
+}
+
+/// What an operator does to what may run. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ApprovalAction {
+    /// Approve a plugin.
+    Approve,
+    /// Take an approval back.
+    Remove,
+    /// Accept a lock.
+    AcceptLock,
 }
 
 /// How a call ended. The names are stable.

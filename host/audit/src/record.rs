@@ -101,13 +101,24 @@ impl CallRecord {
         CallNotes { ledger: Arc::clone(&self.ledger), call: self.call, refusals: Arc::default() }
     }
 
+    /// Writes that the call was denied, and by which rule.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn deny(mut self, rule: &str) -> Result<(), AuditError> {
+        self.open = false;
+        let (outcome, used) = (Outcome::Denied, Used::default());
+        self.ledger.append(&Event::CallOutcome { call: self.call, outcome, rule: Some(rule), used })?;
+        Ok(())
+    }
+
     /// Writes the outcome.
     ///
     /// # Errors
     /// When it cannot be written: the reply must say so and hold no result.
     pub fn close(mut self, outcome: Outcome, used: Used) -> Result<(), AuditError> {
         self.open = false;
-        self.ledger.append(&Event::CallOutcome { call: self.call, outcome, used })?;
+        self.ledger.append(&Event::CallOutcome { call: self.call, outcome, rule: None, used })?;
         Ok(())
     }
 }
@@ -117,7 +128,7 @@ impl Drop for CallRecord {
         if self.open {
             let micros = self.ledger.now().duration_since(self.began).map_or(0, |time| time.as_micros() as u64);
             let used = Used { micros, ..Used::default() };
-            let event = Event::CallOutcome { call: self.call, outcome: Outcome::Cancelled, used };
+            let event = Event::CallOutcome { call: self.call, outcome: Outcome::Cancelled, rule: None, used };
             if let Err(error) = self.ledger.append(&event) {
                 tracing::error!(call = self.call, %error, "the outcome of a cancelled call is not in the audit log");
             }

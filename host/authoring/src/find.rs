@@ -69,7 +69,7 @@ impl NotBuilt {
     }
 }
 
-pub(crate) const CDYLIB_HINT: &str = "write in its `Cargo.toml`:\n[lib]\ncrate-type = [\"cdylib\"]";
+pub(crate) const CDYLIB_HINT: &str = "write in its `Cargo.toml`, in `[lib]`: crate-type = [\"cdylib\"]";
 
 /// What the folders hold.
 #[derive(Debug, Default)]

@@ -1,19 +1,20 @@
 //! One plugin of a configuration becomes an entry of the register: what lies there, how it stands, what runs of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use portcullis_audit::{Event, PluginState};
 use portcullis_policy::Effective;
 use portcullis_runtime::{Component, Terms};
-use portcullis_trust::{Approval, ApprovedTool, Difference, Judgement, LineKind};
+use portcullis_trust::{Approval, ApprovedTool, Components, Difference, Judgement, LineKind};
 
 use crate::{
     Catalogue, PluginSpec, State,
     admission::Admitted,
     draft::Entry,
-    prepare::{Examined, Refusal, Unfit},
+    prepare::{Examined, Looked, Refusal, Unfit},
     served::{self, NotServed, Served},
     snapshot::Code,
+    stamp::Stamp,
 };
 
 impl Catalogue {
@@ -21,11 +22,14 @@ impl Catalogue {
     pub(crate) async fn admit(self: Arc<Self>, spec: PluginSpec, admitted: &Admitted, before: Option<Entry>) -> Entry {
         let judgement = admitted.judgement(&spec.name);
         if !spec.enabled {
-            let entry = Entry { spec, examined: None, served: None, state: State::Disabled, hint: None };
+            let state = State::Disabled;
+            let entry = Entry { spec, examined: None, served: None, state, hint: None, stamp: None };
             self.tell(&entry, before.as_ref(), None);
             return entry;
         }
-        let examined = Examined::read(&self.runtime, &spec).await.map(Arc::new);
+        // Before it is read: what changes meanwhile has another.
+        let stamp = Stamp::of(&spec.source, SystemTime::now());
+        let Looked { component, examined } = self.look(&spec, stamp, before.as_ref()).await;
         let (approval, standing, hint) = match (judgement, &examined) {
             (Some(Judgement::Approved(approval)), _) => (Some(approval), State::Approved, None),
             (Some(Judgement::LockDiffers { reason, .. }), _) => {
@@ -41,7 +45,7 @@ impl Catalogue {
         };
         let earlier = before.as_ref().and_then(|before| before.served.as_ref());
         let (served, unserved) = match &approval {
-            Some(approval) => match self.serve(&spec, approval, examined.as_deref(), earlier).await {
+            Some(approval) => match self.serve(&spec, approval, examined.as_deref().ok(), component, earlier).await {
                 Ok(served) => (Some(served), None),
                 Err(error) => (None, Some(error)),
             },
@@ -64,9 +68,20 @@ impl Catalogue {
             (_, Some(error), _) => State::Broken { reason: error.to_string(), mend: None },
             (Ok(_), None, None) => standing,
         };
-        let entry = Entry { spec, examined: Some(examined), served, state, hint };
+        let entry = Entry { spec, examined: Some(examined), served, state, hint, stamp };
         self.tell(&entry, before.as_ref(), approval.as_deref());
         entry
+    }
+
+    /// What lies at the plugin's source: read, or known from before where neither the file nor the configuration changed.
+    async fn look(&self, spec: &PluginSpec, stamp: Option<Stamp>, before: Option<&Entry>) -> Looked {
+        let same = before.filter(|before| stamp.is_some() && before.stamp == stamp && before.spec == *spec);
+        // What could not be decoded is tried again: it may have been the machine's fault.
+        if let Some(Ok(examined)) = same.and_then(|before| before.examined.as_ref()) {
+            return Looked { component: None, examined: Ok(Arc::clone(examined)) };
+        }
+        let _turn = self.reads.acquire().await;
+        Looked::at(&self.runtime, spec).await
     }
 
     /// What runs of an approval: the generation before, where nothing about it changed, or another.
@@ -74,19 +89,15 @@ impl Catalogue {
         self: &Arc<Self>,
         spec: &PluginSpec,
         approval: &Arc<Approval>,
-        examined: Result<&Examined, &Unfit>,
+        present: Option<&Examined>,
+        read: Option<Component>,
         before: Option<&Served>,
     ) -> Result<Served, NotServed> {
         if approval.mapping != portcullis_runtime::component::MAPPING_VERSION {
             return Err(NotServed::Mapping { approved: approval.mapping });
         }
         let store = self.admission.store();
-        let present = examined.ok();
-        let read = match examined {
-            Ok(examined) => Some(&examined.inspection.component),
-            Err(unfit) => unfit.component.as_ref(),
-        };
-        let bytes = || served::approved_bytes(store, approval, read);
+        let read = read.filter(|component| component.digest() == approval.sha256);
         let terms = Arc::new(Terms {
             plugin: spec.name.clone(),
             concurrency: approval.limits.concurrency.min(spec.limits.concurrency),
@@ -99,16 +110,19 @@ impl Catalogue {
                 && before.terms == terms
                 && !matches!(*before.code.borrow(), Code::Failed)
         });
-        let (description, code) = match kept {
-            Some(kept) => (Arc::clone(&kept.description), kept.code.clone()),
+        let (component, description, code) = match kept {
+            Some(kept) => (read, Arc::clone(&kept.description), kept.code.clone()),
             None => {
-                let component: Component = bytes()?;
+                let component = served::approved_bytes(store, approval, read, &spec.source)?;
                 let description = served::description(&self.runtime, &component, present).await?;
-                let code = self.make_code(component, Arc::clone(&description), Arc::clone(&terms));
-                (description, code)
+                let code = self.make_code(component.clone(), Arc::clone(&description), Arc::clone(&terms));
+                (Some(component), description, code)
             }
         };
         let tools = served::tools(store, approval, &description, spec, present)?;
+        if let (Some(store), Some(present)) = (store, present) {
+            tokio::task::block_in_place(|| keep(store, approval, component.as_ref(), present));
+        }
         Ok(Served { approval: Arc::clone(approval), description, tools, terms, code })
     }
 
@@ -140,16 +154,11 @@ impl Catalogue {
 
     /// Records a state that is another than before, and tells the operator what to do.
     fn tell(&self, entry: &Entry, before: Option<&Entry>, approval: Option<&Approval>) {
-        let Entry { spec, state, examined, hint, .. } = entry;
+        let Entry { spec, state, hint, .. } = entry;
         if before.is_some_and(|before| before.state == *state) {
             return;
         }
-        let component = match examined {
-            Some(Ok(examined)) => Some(&examined.inspection.component),
-            Some(Err(unfit)) => unfit.component.as_ref(),
-            None => None,
-        };
-        let found = component.map(Component::digest);
+        let found = entry.read().map(|(digest, _)| digest);
         let (plugin, reason) = (&spec.name, state.reason());
         let recorded = match state {
             // Its code says when it is there.
@@ -173,6 +182,23 @@ impl Catalogue {
                 tracing::warn!(%plugin, reason, next, "plugin {}", state.as_str());
             }
         }
+    }
+}
+
+/// Keeps what was approved where it is at hand and not in the store: a lock that was accepted brings digests alone.
+fn keep(store: &Components, approval: &Approval, component: Option<&Component>, present: &Examined) {
+    let missing = component.filter(|_| !store.has(approval.sha256));
+    let kept = missing.map_or(Ok(()), |component| store.put(component.bytes()).map(drop));
+    let missing = approval
+        .tools
+        .iter()
+        .filter(|(name, tool)| present.digests.get(*name) == Some(&tool.sha256) && !store.has_definition(tool.sha256));
+    let kept = missing
+        .filter_map(|(name, _)| present.candidate.tools.get(name))
+        .fold(kept, |kept, tool| kept.and_then(|()| store.put_definition(&tool.json).map(drop)));
+    if let Err(error) = kept {
+        let plugin = &present.candidate.plugin;
+        tracing::warn!(%plugin, %error, "what was approved is not in the store, and will be missing once its source changes");
     }
 }
 

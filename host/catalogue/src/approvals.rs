@@ -1,21 +1,25 @@
 //! What an operator does to what may run: approve, compare, remove, disable, accept a lock. Each is recorded, done or
 //! refused. No door reaches this.
 
-use std::{collections::BTreeSet, error::Error, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    sync::Arc,
+};
 
-use portcullis_audit::Event;
+use portcullis_audit::{ApprovalAction, AuditError, Event};
 use portcullis_policy::{Digest, Effective, PluginName, ToolName};
 use portcullis_runtime::{LoadError, Plugin, Terms};
 use portcullis_trust::{
-    Approval, ApproveRequest, Approved, Difference, DigestPrefix, Finding, LockReview, Standing, ToolNames, Trust,
-    TrustError, collisions,
+    Approval, ApproveRequest, Approved, Candidate, Collision, Difference, Expected, Finding, LockReview, Removed,
+    Standing, ToolNames, Trust, TrustError, collisions,
 };
 
 use crate::{
     Catalogue, State,
     admission::Admission,
     draft::{Entry, NameCollision},
-    prepare::{Examined, Refusal},
+    prepare::{self, Examined, Refusal, Unfit},
 };
 
 /// Who acts, and when.
@@ -55,6 +59,20 @@ pub enum ApprovalError {
     /// Its tools would be taken for another's.
     #[error(transparent)]
     Collision(#[from] NameCollision),
+    /// Its tools would be taken for those of a plugin that is approved and not configured.
+    #[error(
+        "the tool `{tool}` of `{plugin}` would be taken for `{taken}` of `{by}`, which is approved and not configured"
+    )]
+    Reserved {
+        /// The plugin.
+        plugin: PluginName,
+        /// Its tool.
+        tool: ToolName,
+        /// The approved tool.
+        taken: ToolName,
+        /// Whose that is.
+        by: PluginName,
+    },
     /// It does not compile, or imports or needs what it cannot get.
     #[error("the plugin `{plugin}` cannot be approved: {source}")]
     Load {
@@ -66,6 +84,9 @@ pub enum ApprovalError {
     /// The customs house refused.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// It could not be recorded that it is about to be done.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// `dev` approves nothing.
     #[error("what was built here needs no approval, and gets none")]
     NoLock,
@@ -82,7 +103,9 @@ impl ApprovalError {
                 source.hint(plugin).or_else(|| Some(format!("portcullis inspect {plugin}")))
             }
             Self::Collision(collision) => Some(collision.hint()),
+            Self::Reserved { by, .. } => Some(format!("portcullis remove {by}")),
             Self::Trust(error) => error.hint(),
+            Self::Audit(_) => Some("portcullis doctor".into()),
             Self::NoLock => None,
         }
     }
@@ -132,26 +155,22 @@ impl Catalogue {
     pub async fn approve(
         &self,
         plugin: &PluginName,
-        expected: DigestPrefix,
+        expected: Expected,
         allow_downgrade: bool,
         operator: &Operator,
     ) -> Result<Approved, ApprovalError> {
         let approved = self.try_approve(plugin, expected, allow_downgrade, operator).await;
-        let by = operator.name.as_str();
-        match &approved {
-            Ok(Approved { before, approval }) => {
-                let before = before.as_ref().map(|before| before.sha256);
-                self.record(&Event::Approved { plugin, digest: approval.sha256, before, by });
-            }
-            Err(error) => self.refused(Some(plugin), error, operator),
-        }
-        approved
+        self.recorded(Some(plugin), approved, operator, |Approved { before, approval, review, .. }| {
+            let before = before.as_ref().map(|before| before.sha256);
+            let (digest, review, by) = (approval.sha256, *review, operator.name.as_str());
+            self.record(&Event::Approved { plugin, digest, before, review, by });
+        })
     }
 
     async fn try_approve(
         &self,
         plugin: &PluginName,
-        expected: DigestPrefix,
+        expected: Expected,
         allow_downgrade: bool,
         operator: &Operator,
     ) -> Result<Approved, ApprovalError> {
@@ -161,20 +180,10 @@ impl Catalogue {
         if let Some(Refusal { reason, mend }) = examined.refused.clone() {
             return Err(ApprovalError::Unfit { plugin: plugin.clone(), reason, mend });
         }
-        // Before anything of it is compiled: the operator may have read other bytes.
-        if !expected.matches(examined.candidate.sha256) {
-            let found = examined.candidate.sha256;
-            return Err(TrustError::Prefix { plugin: plugin.clone(), expected, found }.into());
-        }
-        let others = plugins.entries.values().filter(|other| other.spec.name != *plugin && other.served.is_some());
-        let theirs = others.flat_map(|other| other.names().into_iter().map(|tool| (&other.spec.name, tool)));
-        let all: Vec<_> = examined.candidate.tools.keys().map(|tool| (plugin, tool)).chain(theirs).collect();
-        let ours = |collision: &portcullis_trust::Collision| {
-            collision.refused() && (collision.one.plugin == *plugin || collision.other.plugin == *plugin)
-        };
-        if let Some(collision) = collisions(all).into_iter().find(ours) {
-            return Err(NameCollision::renaming(collision, |owned| owned.plugin == *plugin).into());
-        }
+        // Before anything of it is compiled: the operator may have read something else.
+        expected.check(&examined.candidate)?;
+        let standing = tokio::task::block_in_place(|| trust.reload());
+        not_taken(&examined.candidate, &standing, &plugins.entries)?;
         let inspection = &examined.inspection;
         let terms = Terms {
             plugin: plugin.clone(),
@@ -182,8 +191,13 @@ impl Catalogue {
             grants: Effective::new(Arc::clone(&entry.spec.grants), Arc::clone(&entry.spec.grants)),
             secrets: Arc::clone(&entry.spec.secrets),
         };
-        let (component, description) = (&inspection.component, Arc::clone(&inspection.description));
-        let load = Plugin::load(&self.runtime, component, description, &terms).await;
+        let component = prepare::read(&entry.spec.source).map_err(|unfit| unfit_to_approve(plugin, &unfit))?;
+        if component.digest() != inspection.digest {
+            let (plugin, expected, found) = (plugin.clone(), inspection.digest, component.digest());
+            return Err(TrustError::Bytes { plugin, expected, found }.into());
+        }
+        let description = Arc::clone(&inspection.description);
+        let load = Plugin::load(&self.runtime, &component, description, &terms).await;
         load.map_err(|source| ApprovalError::Load { plugin: plugin.clone(), source })?;
         let request = ApproveRequest {
             expected,
@@ -192,6 +206,7 @@ impl Catalogue {
             at: operator.at.clone(),
             known: plugins.entries.keys().cloned().collect(),
         };
+        self.intend(ApprovalAction::Approve, Some(plugin), Some(examined.candidate.sha256), operator)?;
         let approve = || trust.approve(&examined.candidate, component.bytes(), request);
         Ok(tokio::task::block_in_place(approve)?)
     }
@@ -200,30 +215,28 @@ impl Catalogue {
     ///
     /// # Errors
     /// When the lock or the record cannot be used or written. The refusal is recorded.
-    pub async fn remove(&self, plugin: &PluginName, operator: &Operator) -> Result<Option<Approval>, ApprovalError> {
+    pub async fn remove(&self, plugin: &PluginName, operator: &Operator) -> Result<Removed, ApprovalError> {
         let known: BTreeSet<_> = self.plugins.lock().await.entries.keys().cloned().collect();
-        let removed = self.trust().and_then(|trust| Ok(tokio::task::block_in_place(|| trust.remove(plugin, &known))?));
-        match &removed {
-            Ok(before) => {
-                let digest = before.as_ref().map(|before| before.sha256);
-                self.record(&Event::ApprovalRemoved { plugin, digest, by: &operator.name });
-            }
-            Err(error) => self.refused(Some(plugin), error, operator),
-        }
-        removed
+        let removed = self.trust().and_then(|trust| {
+            self.intend(ApprovalAction::Remove, Some(plugin), None, operator)?;
+            Ok(tokio::task::block_in_place(|| trust.remove(plugin, &known))?)
+        });
+        self.recorded(Some(plugin), removed, operator, |removed| {
+            let digest = removed.before.as_ref().map(|before| before.sha256);
+            self.record(&Event::ApprovalRemoved { plugin, digest, by: &operator.name });
+        })
     }
 
-    /// Switches `plugin` off until it is approved again. Returns whether it was on.
+    /// Switches `plugin` off until it is approved again. Returns whether it was on. It is done also where that cannot be
+    /// recorded: it is for emergencies, and only takes away.
     ///
     /// # Errors
     /// When the record cannot be used or written. The refusal is recorded.
     pub fn disable(&self, plugin: &PluginName, operator: &Operator) -> Result<bool, ApprovalError> {
         let disabled = self.trust().and_then(|trust| Ok(tokio::task::block_in_place(|| trust.disable(plugin))?));
-        match &disabled {
-            Ok(_) => self.record(&Event::Disabled { plugin, by: &operator.name }),
-            Err(error) => self.refused(Some(plugin), error, operator),
-        }
-        disabled
+        self.recorded(Some(plugin), disabled, operator, |_| {
+            self.record(&Event::Disabled { plugin, by: &operator.name });
+        })
     }
 
     /// What accepting the lock as it lies there would change.
@@ -245,19 +258,20 @@ impl Catalogue {
         operator: &Operator,
     ) -> Result<LockReview, ApprovalError> {
         let accept = |trust: &Trust| trust.accept_lock(expected, allow_downgrade);
-        let accepted = self.trust().and_then(|trust| Ok(tokio::task::block_in_place(|| accept(trust))?));
-        match &accepted {
-            Ok(review) => self.record(&Event::LockAccepted {
+        let accepted = self.trust().and_then(|trust| {
+            self.intend(ApprovalAction::AcceptLock, None, Some(expected), operator)?;
+            Ok(tokio::task::block_in_place(|| accept(trust))?)
+        });
+        self.recorded(None, accepted, operator, |review| {
+            self.record(&Event::LockAccepted {
                 digest: review.digest,
                 added: review.added.len(),
                 changed: review.changed.len(),
                 removed: review.removed.len(),
                 started_over: review.starts_over.is_some(),
                 by: &operator.name,
-            }),
-            Err(error) => self.refused(None, error, operator),
-        }
-        accepted
+            });
+        })
     }
 
     /// How all plugins stand, for `doctor`; none where nothing has to be approved.
@@ -276,6 +290,33 @@ impl Catalogue {
         }
     }
 
+    /// Records what is about to be done. What cannot be recorded is not done.
+    fn intend(
+        &self,
+        action: ApprovalAction,
+        plugin: Option<&PluginName>,
+        digest: Option<Digest>,
+        operator: &Operator,
+    ) -> Result<(), ApprovalError> {
+        self.ledger.append(&Event::ApprovalIntent { action, plugin, digest, by: &operator.name })?;
+        Ok(())
+    }
+
+    /// Records what came of it: `done`, or the refusal.
+    fn recorded<T>(
+        &self,
+        plugin: Option<&PluginName>,
+        result: Result<T, ApprovalError>,
+        operator: &Operator,
+        done: impl FnOnce(&T),
+    ) -> Result<T, ApprovalError> {
+        match &result {
+            Ok(value) => done(value),
+            Err(error) => self.refused(plugin, error, operator),
+        }
+        result
+    }
+
     /// Records that a command approved nothing before it came here: no digest was given that could be one, or the
     /// operator did not say yes.
     pub fn turned_away(&self, plugin: Option<&PluginName>, error: &dyn Error, operator: &Operator) {
@@ -287,18 +328,43 @@ impl Catalogue {
     }
 }
 
+/// Whether the names of a plugin's tools are its own: those of every other plugin that is approved are taken, whether it
+/// runs now or not.
+fn not_taken(candidate: &Candidate, standing: &Standing, configured: &Entries) -> Result<(), ApprovalError> {
+    let plugin = &candidate.plugin;
+    let others = standing.all_accepted().filter(|(other, _)| *other != plugin);
+    let theirs = others.flat_map(|(other, block)| block.tools.keys().map(move |tool| (other, tool)));
+    let all: Vec<_> = candidate.tools.keys().map(|tool| (plugin, tool)).chain(theirs).collect();
+    let ours = |collision: &Collision| {
+        collision.refused() && (collision.one.plugin == *plugin || collision.other.plugin == *plugin)
+    };
+    let Some(collision) = collisions(all).into_iter().find(ours) else { return Ok(()) };
+    let collision = NameCollision::renaming(collision, |owned| owned.plugin == *plugin);
+    let Collision { one: taken, other: new, .. } = &collision.0;
+    if configured.contains_key(&taken.plugin) {
+        return Err(collision.into());
+    }
+    let (plugin, tool) = (new.plugin.clone(), new.tool.clone());
+    Err(ApprovalError::Reserved { plugin, tool, taken: taken.tool.clone(), by: taken.plugin.clone() })
+}
+
+/// The plugins of a configuration.
+type Entries = BTreeMap<PluginName, Entry>;
+
 /// The plugin, where there is something of it that could be approved.
-fn fit<'a>(
-    entries: &'a std::collections::BTreeMap<PluginName, Entry>,
-    plugin: &PluginName,
-) -> Result<(&'a Entry, &'a Arc<Examined>), ApprovalError> {
+fn fit<'a>(entries: &'a Entries, plugin: &PluginName) -> Result<(&'a Entry, &'a Arc<Examined>), ApprovalError> {
     let entry = entries.get(plugin).ok_or_else(|| ApprovalError::Unknown { plugin: plugin.to_string() })?;
     match &entry.examined {
         Some(Ok(examined)) => Ok((entry, examined)),
-        Some(Err(unfit)) => {
-            let reason = unfit.state.reason().unwrap_or("nothing is known of it").to_owned();
-            Err(ApprovalError::Unfit { plugin: plugin.clone(), reason, mend: None })
-        }
+        Some(Err(unfit)) => Err(unfit_to_approve(plugin, unfit)),
         None => Err(ApprovalError::Disabled { plugin: plugin.clone() }),
     }
 }
+
+fn unfit_to_approve(plugin: &PluginName, unfit: &Unfit) -> ApprovalError {
+    let reason = unfit.state.reason().unwrap_or("nothing is known of it").to_owned();
+    ApprovalError::Unfit { plugin: plugin.clone(), reason, mend: None }
+}
+
+#[cfg(test)]
+mod tests;

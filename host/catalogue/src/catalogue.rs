@@ -15,12 +15,15 @@ use portcullis_runtime::{Component, LoadError, Plugin, Runtime, Terms};
 use tokio::sync::watch;
 
 use crate::{
-    PluginSpec, Snapshot, StartError,
+    PluginSpec, Snapshot, StartError, State,
     admission::{Admission, Admitted},
     draft::{Draft, Entry},
     served::Served,
     snapshot::{Code, Trouble},
 };
+
+/// Files that are read at one time: each is held in memory whole.
+const MAX_READS: usize = 4;
 
 /// The register.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ pub struct Catalogue {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) admission: Admission,
     purpose: Purpose,
+    /// Turns at reading files.
+    pub(crate) reads: tokio::sync::Semaphore,
     current: ArcSwap<Snapshot>,
     generation: AtomicU64,
     changes: watch::Sender<u64>,
@@ -62,6 +67,7 @@ impl Catalogue {
             ledger,
             admission,
             purpose,
+            reads: tokio::sync::Semaphore::new(MAX_READS),
             current: ArcSwap::default(),
             generation: AtomicU64::new(0),
             changes: watch::Sender::new(0),
@@ -99,13 +105,14 @@ impl Catalogue {
             let before = plugins.entries.get(&spec.name).cloned();
             let catalogue = Arc::clone(self);
             let admitted: Admitted = admitted.clone();
+            let plugin = spec.clone();
             // Tasks of their own: hashing is work for every processor.
             let task = tokio::spawn(async move { catalogue.admit(spec, &admitted, before).await });
-            async move { task.await.ok() }
+            finished(plugin, task)
         }))
         .await;
         let before = std::mem::take(&mut plugins.entries);
-        plugins.entries = entries.into_iter().flatten().map(|entry| (entry.spec.name.clone(), entry)).collect();
+        plugins.entries = entries.into_iter().map(|entry| (entry.spec.name.clone(), entry)).collect();
         let trouble = admitted.trouble();
         if let Some(trouble) = trouble.as_ref().filter(|trouble| plugins.trouble.as_ref() != Some(trouble)) {
             let Trouble { what, hint } = trouble;
@@ -200,5 +207,30 @@ impl Catalogue {
         if let Err(error) = self.ledger.append(event) {
             tracing::error!(%error, "a change of a plugin's state is not in the audit log");
         }
+    }
+}
+
+/// What came of looking at a plugin. One over which the host itself stumbled stays in the list, and nothing of it is
+/// served.
+async fn finished(spec: PluginSpec, task: tokio::task::JoinHandle<Entry>) -> Entry {
+    task.await.unwrap_or_else(|error| {
+        tracing::error!(plugin = %spec.name, %error, "the host failed while it looked at a plugin");
+        let reason = "the host failed while it looked at it; the log says more".to_owned();
+        let state = State::Broken { reason, mend: None };
+        Entry { spec, examined: None, served: None, state, hint: None, stamp: None }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// L6: a plugin does not go from the list because the host stumbled.
+    #[tokio::test]
+    async fn a_plugin_that_the_host_failed_over_stays_in_the_list() {
+        let failed = tokio::spawn(async { panic!("a fault of the host") });
+        let entry = finished(PluginSpec::named("first"), failed).await;
+        assert_eq!(entry.spec.name.as_str(), "first");
+        assert!(matches!(entry.state, State::Broken { .. }) && entry.served.is_none());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use portcullis_policy::{PluginName, ToolName, ToolRules, snake_case};
+use portcullis_policy::{Digest, PluginName, ToolName, ToolRules, snake_case};
 use portcullis_runtime::LoadError;
 use portcullis_trust::{Collision, Folding, Owned, collisions};
 
@@ -10,6 +10,7 @@ use crate::{
     PluginSpec, PluginStatus, State, Tool,
     prepare::{Examined, Unfit},
     served::Served,
+    stamp::Stamp,
 };
 
 /// A plugin of the configuration, and how far it came.
@@ -23,9 +24,19 @@ pub(crate) struct Entry {
     pub(crate) state: State,
     /// The command that mends the lock, where that is what keeps it from running.
     pub(crate) hint: Option<String>,
+    /// What was read; none where it has to be read again.
+    pub(crate) stamp: Option<Stamp>,
 }
 
 impl Entry {
+    /// SHA-256 and size of what lies at its source, where it could be read.
+    pub(crate) fn read(&self) -> Option<(Digest, u64)> {
+        match self.examined.as_ref()? {
+            Ok(examined) => Some((examined.inspection.digest, examined.inspection.size)),
+            Err(unfit) => unfit.read,
+        }
+    }
+
     /// The names of its tools: those that are served, or, of a plugin that waits for its first approval, those that would
     /// be. What only lies at the source of an approved plugin takes no name from anybody.
     pub(crate) fn names(&self) -> Vec<&ToolName> {
@@ -159,19 +170,15 @@ impl Draft {
     }
 
     fn add(&mut self, entry: &Entry, failure: Option<&LoadError>, unserved: &[&Owned]) {
-        let Entry { spec, examined, served, state, hint } = entry;
-        let component = match examined {
-            Some(Ok(examined)) => Some(&examined.inspection.component),
-            Some(Err(unfit)) => unfit.component.as_ref(),
-            None => None,
-        };
+        let Entry { spec, examined, served, state, hint, .. } = entry;
+        let read = entry.read();
         let mut status = PluginStatus {
             name: spec.name.clone(),
             source: spec.source.clone(),
             state: state.clone(),
-            digest: component.map(|component| component.digest()),
+            digest: read.map(|(digest, _)| digest),
             served: None,
-            size: component.map(|component| component.size()),
+            size: read.map(|(_, size)| size),
             tools: Vec::new(),
             left_out: Vec::new(),
             warnings: Vec::new(),

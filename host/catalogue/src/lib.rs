@@ -15,12 +15,13 @@ mod prepare;
 mod served;
 mod snapshot;
 mod spec;
+mod stamp;
 
 pub use admission::Admission;
 pub use approvals::{ApprovalError, Operator, Review};
 pub use catalogue::{Catalogue, Purpose};
 pub use draft::{NameCollision, StartError};
 pub use portcullis_runtime::{CallEnd, CallError, LogLevel, LogLine, LogSource, Progress, Reply};
-pub use prepare::{Examined, Inspection, Refusal, Unfit, inspect};
+pub use prepare::{Examined, Inspection, Refusal, Unfit};
 pub use snapshot::{PluginStatus, Snapshot, State, Tool, ToolCall, Trouble};
 pub use spec::{PluginSpec, ToolSpec};

@@ -1,4 +1,5 @@
-//! From a file to definitions: read once, hash, decode in the confined child, name the tools. Nothing is compiled.
+//! From a file to definitions: read once, hash, decode in the confined child, name the tools. Nothing is compiled. The
+//! bytes go to whoever has code made of them, and are not kept here.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,8 +21,10 @@ use crate::{PluginSpec, State};
 /// A component that was read and decoded.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// The bytes.
-    pub component: Component,
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
     /// What they say of themselves.
     pub description: Arc<Description>,
     /// The tools that come of it.
@@ -62,42 +65,67 @@ impl From<String> for Refusal {
 pub struct Unfit {
     /// Missing, or broken with the reason.
     pub state: State,
-    /// What could be read.
-    pub component: Option<Component>,
+    /// SHA-256 of the bytes, and their number, where they could be read.
+    pub read: Option<(Digest, u64)>,
     /// The function that was chosen and is not there, where that is the reason.
     pub unknown: Option<String>,
 }
 
 impl Unfit {
     fn broken(reason: String, component: &Component) -> Self {
-        Self { state: State::Broken { reason, mend: None }, component: Some(component.clone()), unknown: None }
+        let read = Some((component.digest(), component.size()));
+        Self { state: State::Broken { reason, mend: None }, read, unknown: None }
     }
 }
 
-/// Reads and decodes the component at `source`; its tools' names begin with `prefix`.
-///
-/// # Errors
-/// When it is missing or cannot be decoded, or has no function that was chosen. What could be read comes with it.
-pub async fn inspect(
-    runtime: &Runtime,
-    source: &Path,
-    prefix: &str,
-    tools: Option<&[String]>,
-) -> Result<Inspection, Unfit> {
-    let component = tokio::task::block_in_place(|| Component::read(source)).map_err(|error| {
+/// What was read of a plugin's file, and what came of it.
+pub(crate) struct Looked {
+    /// The bytes, where they are at hand.
+    pub(crate) component: Option<Component>,
+    pub(crate) examined: Result<Arc<Examined>, Unfit>,
+}
+
+impl Looked {
+    /// Reads the plugin's component and makes of it what could be approved.
+    pub(crate) async fn at(runtime: &Runtime, spec: &PluginSpec) -> Self {
+        match read(&spec.source) {
+            Ok(component) => {
+                let examined = Examined::of(runtime, spec, &component).await.map(Arc::new);
+                Self { component: Some(component), examined }
+            }
+            Err(unfit) => Self { component: None, examined: Err(unfit) },
+        }
+    }
+}
+
+/// The bytes of a plugin's file.
+pub(crate) fn read(source: &Path) -> Result<Component, Unfit> {
+    tokio::task::block_in_place(|| Component::read(source)).map_err(|error| {
         let reason = error.to_string();
         let missing = error.kind() == io::ErrorKind::NotFound;
         let state = if missing { State::Missing { reason } } else { State::Broken { reason, mend: None } };
-        Unfit { state, component: None, unknown: None }
-    })?;
-    let description = match runtime.describe(&component).await {
+        Unfit { state, read: None, unknown: None }
+    })
+}
+
+/// Decodes `component`; its tools' names begin with `prefix`.
+async fn inspect(
+    runtime: &Runtime,
+    component: &Component,
+    prefix: &str,
+    tools: Option<&[String]>,
+) -> Result<Inspection, Unfit> {
+    let description = match runtime.describe(component).await {
         Ok(description) => Arc::new(description),
-        Err(error) => return Err(Unfit::broken(error.to_string(), &component)),
+        Err(error) => return Err(Unfit::broken(error.to_string(), component)),
     };
     match wit::definitions(&description, prefix, tools) {
-        Ok(definitions) => Ok(Inspection { component, description, definitions }),
+        Ok(definitions) => {
+            let (digest, size) = (component.digest(), component.size());
+            Ok(Inspection { digest, size, description, definitions })
+        }
         Err(error) => {
-            let broken = Unfit::broken(error.to_string(), &component);
+            let broken = Unfit::broken(error.to_string(), component);
             Err(Unfit { unknown: Some(error.choice), ..broken })
         }
     }
@@ -107,9 +135,13 @@ impl Examined {
     /// Reads the plugin's component and makes of it what could be approved.
     ///
     /// # Errors
-    /// As [`inspect`].
+    /// When it is missing or cannot be decoded, or has no function that was chosen.
     pub async fn read(runtime: &Runtime, spec: &PluginSpec) -> Result<Self, Unfit> {
-        let mut inspection = inspect(runtime, &spec.source, &spec.prefix, spec.tools.as_deref()).await?;
+        Self::of(runtime, spec, &read(&spec.source)?).await
+    }
+
+    async fn of(runtime: &Runtime, spec: &PluginSpec, component: &Component) -> Result<Self, Unfit> {
+        let mut inspection = inspect(runtime, component, &spec.prefix, spec.tools.as_deref()).await?;
         let (mut tools, mut digests, mut refused) = (BTreeMap::new(), BTreeMap::new(), None);
         for tool in &mut inspection.definitions.tools {
             let Some(function) = inspection.description.functions.get(tool.function) else { continue };
@@ -130,7 +162,7 @@ impl Examined {
             }
             tools.insert(name, Definition { function: function.full_name(), json });
         }
-        let Inspection { component, description, .. } = &inspection;
+        let description = &inspection.description;
         if let Err(error) = Plugin::check(description, &spec.grants) {
             refused = Some(Refusal { reason: error.to_string(), mend: error.hint(&spec.name) });
         }

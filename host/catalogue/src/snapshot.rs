@@ -189,6 +189,7 @@ pub struct ToolCall {
 
 impl Snapshot {
     pub(crate) fn new(generation: u64, tools: Vec<Tool>, plugins: Vec<PluginStatus>, trouble: Option<Trouble>) -> Self {
+        let tools = named_once(tools);
         let by_name = tools.iter().enumerate().map(|(at, tool)| (tool.definition.name.clone(), at)).collect();
         Self { generation, tools, by_name, plugins, trouble }
     }
@@ -217,6 +218,21 @@ impl Snapshot {
     pub fn plugins(&self) -> &[PluginStatus] {
         &self.plugins
     }
+}
+
+/// The tools whose name no other one has: of two with one name nobody could say which was meant. Whoever made them has
+/// seen to it; this is what clients can rely on.
+fn named_once(mut tools: Vec<Tool>) -> Vec<Tool> {
+    let mut times: HashMap<ToolName, usize> = HashMap::new();
+    tools.iter().for_each(|tool| *times.entry(tool.definition.name.clone()).or_default() += 1);
+    tools.retain(|tool| {
+        let once = times.get(&tool.definition.name) == Some(&1);
+        if !once {
+            tracing::error!(tool = %tool.definition.name, plugin = %tool.rules.plugin, "two tools of one name, not served");
+        }
+        once
+    });
+    tools
 }
 
 impl Tool {
@@ -271,5 +287,42 @@ impl Tool {
             Ok(Err(_)) => Err(CallError::Unavailable("its plugin went away".into())),
             Err(_) => Err(CallError::Unavailable("its plugin is still being compiled".into())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use portcullis_policy::{Effective, Limits};
+    use serde_json::json;
+
+    use super::*;
+
+    /// H2.
+    #[test]
+    fn of_two_tools_of_one_name_none_is_served() {
+        let tool = |name: &str, function: usize| {
+            let schema = json!({ "type": "object" });
+            let definition = json!({ "name": name, "inputSchema": schema, "outputSchema": schema });
+            let rules = ToolRules {
+                plugin: PluginName::new("o").expect("a name"),
+                tool: ToolName::new(name).expect("a name"),
+                limits: Limits::default(),
+                grants: Effective::new(Arc::default(), Arc::default()),
+            };
+            Tool {
+                definition: Arc::new(serde_json::from_value(definition).expect("a definition")),
+                rules: Arc::new(rules),
+                function,
+                digest: Digest::of(b""),
+                code: watch::channel(Code::Failed).1,
+            }
+        };
+        let tools = vec![tool("o_print", 0), tool("o_once", 1), tool("o_print", 2)];
+        let snapshot = Snapshot::new(1, tools, Vec::new(), None);
+        let named: BTreeMap<_, _> = snapshot.tools().iter().map(|t| (t.definition.name.as_str(), t.function)).collect();
+        assert_eq!(named, BTreeMap::from([("o_once", 1)]));
+        assert!(snapshot.tool("o_print").is_none());
     }
 }

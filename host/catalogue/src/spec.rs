@@ -41,6 +41,23 @@ pub struct ToolSpec {
 }
 
 impl PluginSpec {
+    /// One for tests.
+    #[cfg(test)]
+    pub(crate) fn named(name: &str) -> Self {
+        Self {
+            name: PluginName::new(name).expect("a name"),
+            source: format!("{name}.wasm").into(),
+            written_source: format!("{name}.wasm"),
+            prefix: format!("{name}_"),
+            tools: None,
+            enabled: true,
+            limits: Limits::default(),
+            grants: Arc::default(),
+            secrets: Arc::default(),
+            settings: BTreeMap::new(),
+        }
+    }
+
     /// The limits that are configured for a function.
     pub(crate) fn limits_of(&self, function: &str) -> &Limits {
         self.settings.get(function).map_or(&self.limits, |own| &own.limits)

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use portcullis_policy::Access;
 use portcullis_runtime::worker::{self, Job, WorkerLimits};
 
+use crate::harden::Harden;
+
 /// Runs WebAssembly components as MCP tools, each call in a fresh sandbox.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis", version, max_term_width = 100)]
@@ -30,9 +32,15 @@ pub(crate) enum Command {
         /// Serve on this address [default: `server.http` of the configuration]
         #[arg(long, value_name = "ADDR")]
         http: Option<SocketAddr>,
+        /// Serve this agent of the configuration on standard input and output, with its role
+        #[arg(long, value_name = "NAME", requires = "stdio")]
+        agent: Option<String>,
         /// Stop at once when a plugin cannot be served
         #[arg(long)]
         strict: bool,
+        /// Close every file to this process that it does not need [default: required]
+        #[arg(long, value_name = "HOW", num_args = 0..=1, require_equals = true, default_missing_value = "required")]
+        harden: Option<Harden>,
     },
     /// Build the plugins in these folders, serve them on this machine, and rebuild on change
     Dev {
@@ -66,6 +74,9 @@ pub(crate) enum Command {
         /// The digest that `inspect` has shown, at least 12 hex digits; of the lock, all of them [default: ask]
         #[arg(long, value_name = "HEX")]
         sha256: Option<String>,
+        /// The digest that `inspect` has shown of everything that would be approved, at least 12 hex digits
+        #[arg(long, value_name = "HEX", conflicts_with = "lock")]
+        review: Option<String>,
         /// Go back to a component that was approved before the latest
         #[arg(long)]
         allow_downgrade: bool,
@@ -73,7 +84,11 @@ pub(crate) enum Command {
     /// Show what differs between a plugin as it lies there and as it was approved
     Diff {
         /// The plugin
-        name: String,
+        #[arg(value_name = "NAME", required_unless_present = "lock", conflicts_with = "lock")]
+        name: Option<String>,
+        /// What differs between the lock as it lies there and as this host has accepted it
+        #[arg(long)]
+        lock: bool,
     },
     /// Switch a plugin off at once, until it is approved again
     Disable {
@@ -109,6 +124,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         question: Question,
     },
+    /// Make, list and revoke the keys of agents
+    Key {
+        #[command(subcommand)]
+        what: Key,
+    },
     /// Check the configuration and the components that it names
     Check {
         /// Print the JSON Schema of the configuration instead
@@ -140,12 +160,33 @@ impl Command {
             | Self::List
             | Self::Call { .. }
             | Self::Explain { .. }
+            | Self::Key { .. }
             | Self::Check { .. }
             | Self::Doctor
             | Self::Completions { .. }
             | Self::Worker(_) => "error",
         }
     }
+}
+
+/// What to do with keys.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Key {
+    /// Make a key for an agent of the configuration; it is shown once. Its earlier keys go on
+    New {
+        /// The agent
+        agent: String,
+        /// How long it lasts [default: until it is revoked]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        expires: Option<Duration>,
+    },
+    /// List the keys
+    List,
+    /// Revoke a key at once
+    Revoke {
+        /// The key's id
+        id: String,
+    },
 }
 
 /// What a plugin may do.

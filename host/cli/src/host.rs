@@ -8,7 +8,8 @@ use std::{
 
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
-use portcullis_gateway::Gateway;
+use portcullis_gateway::{Doorkeeper, Gateway, KeyFile};
+use portcullis_policy::Statutes;
 use portcullis_runtime::{
     Runtime, RuntimeOptions, StateDir, StateError, Surroundings,
     worker::{WorkerCommand, WorkerLimits},
@@ -17,11 +18,19 @@ use portcullis_trust::{Trust, TrustOptions};
 
 use crate::{
     config::Config,
+    harden::Reachable,
     render::{Fault, fault},
 };
 
 /// Where the state directory has what was approved: bytes, definitions, and the record of what this host has accepted.
 pub(crate) const APPROVALS: &str = "trust";
+
+/// What of the machine grants open.
+struct Around<'a> {
+    /// Where relative directories begin.
+    folder: &'a Path,
+    reachable: Option<Reachable>,
+}
 
 /// The parts that commands use.
 pub(crate) struct Host {
@@ -34,17 +43,23 @@ pub(crate) struct Host {
 impl Host {
     /// Puts the house of a configuration together; no plugin is in it yet.
     pub(crate) fn open(config: &Config, command: &str) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Calls)
+        Self::of(config, command, Purpose::Calls, None)
+    }
+
+    /// The same in a process that confined itself, where it did, and can open these directories of grants and no others.
+    pub(crate) fn confined(config: &Config, command: &str, reachable: Option<Reachable>) -> anyhow::Result<Self> {
+        Self::of(config, command, Purpose::Calls, reachable)
     }
 
     /// The same for a command that looks and compiles nothing.
     pub(crate) fn for_review(config: &Config, command: &str) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Review)
+        Self::of(config, command, Purpose::Review, None)
     }
 
-    fn of(config: &Config, command: &str, purpose: Purpose) -> anyhow::Result<Self> {
-        let folder = config.lock.parent().unwrap_or(Path::new(""));
-        Self::furnish(&config.state_dir, folder, config.max_concurrent_calls, command, purpose, |state| {
+    fn of(config: &Config, command: &str, purpose: Purpose, reachable: Option<Reachable>) -> anyhow::Result<Self> {
+        let around = Around { folder: config.lock.parent().unwrap_or(Path::new("")), reachable };
+        let statutes = config.statutes.clone();
+        Self::furnish(&config.state_dir, around, config.max_concurrent_calls, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
             let folder = state.subdirectory(APPROVALS).map_err(|error| state_fault(&error))?;
             let (lock, key) = (config.lock.clone(), state.key_for("accepted"));
@@ -56,13 +71,16 @@ impl Host {
 
     /// Puts a house together that serves what this process has built, and needs no approval.
     pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
-        Self::furnish(state_dir, Path::new(""), calls, command, Purpose::Calls, |_| Ok(Admission::Built))
+        let around = Around { folder: Path::new(""), reachable: None };
+        let statutes = Statutes::default();
+        Self::furnish(state_dir, around, calls, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
 
     fn furnish(
         state_dir: &Path,
-        folder: &Path,
+        around: Around<'_>,
         max_concurrent_calls: u32,
+        statutes: Statutes,
         command: &str,
         purpose: Purpose,
         admission: impl FnOnce(&StateDir) -> anyhow::Result<Admission>,
@@ -77,11 +95,15 @@ impl Host {
         let ledger = Arc::new(ledger);
         let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
         ledger.append(&started).map_err(|error| fault(&error, None))?;
+        let Around { folder, reachable } = around;
         let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
+        let surroundings = Surroundings { reachable, ..surroundings };
         let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
-        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), session);
+        let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
+        let keeper = Doorkeeper::new(statutes, ring, Arc::clone(&ledger), SystemTime::now);
+        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session);
         Ok(Self { state, ledger, catalogue, gateway })
     }
 
@@ -98,10 +120,19 @@ impl Host {
     }
 }
 
+/// The file of the keys in a state directory.
+pub(crate) fn key_file(state: &StateDir) -> KeyFile {
+    KeyFile::new(state.join("keys.json"))
+}
+
 /// All that is wrong with a configuration, with the mend of the first.
 pub(crate) fn start_fault(errors: &[StartError]) -> anyhow::Error {
-    let message: Vec<_> = errors.iter().map(ToString::to_string).collect();
-    Fault::error(message.join("\n  and: "), errors.first().map(StartError::hint))
+    Fault::of_lines(several(errors.iter().map(ToString::to_string)), errors.first().map(StartError::hint))
+}
+
+/// Faults of which each but the first stands on a line below.
+pub(crate) fn several(faults: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    faults.enumerate().map(|(at, fault)| if at == 0 { fault } else { format!("and: {fault}") })
 }
 
 pub(crate) fn state_fault(error: &StateError) -> anyhow::Error {

@@ -7,6 +7,7 @@
 mod args;
 mod commands;
 mod config;
+mod harden;
 mod host;
 mod render;
 mod review;

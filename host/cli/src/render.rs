@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use portcullis_trust::{escaped, escaped_json, escaped_lines};
 use tracing_subscriber::{EnvFilter, fmt};
 
 /// How long work may take before it shows.
@@ -20,8 +21,15 @@ pub(crate) struct Fault {
 }
 
 impl Fault {
-    pub(crate) fn error(message: impl Into<String>, hint: Option<String>) -> anyhow::Error {
-        anyhow::Error::new(Self { message: message.into(), hint })
+    /// In one line, whatever values it quotes.
+    pub(crate) fn error(message: impl AsRef<str>, hint: Option<String>) -> anyhow::Error {
+        Self::of_lines([message], hint)
+    }
+
+    /// What is wrong, and below it lines that belong to it. No value makes a line of its own.
+    pub(crate) fn of_lines(lines: impl IntoIterator<Item = impl AsRef<str>>, hint: Option<String>) -> anyhow::Error {
+        let lines: Vec<_> = lines.into_iter().map(|line| escaped(line.as_ref()).to_string()).collect();
+        anyhow::Error::new(Self { message: lines.join("\n  "), hint })
     }
 }
 
@@ -35,24 +43,33 @@ impl std::error::Error for Fault {}
 
 /// An error as a fault with its causes, and the hint that its type gives.
 pub(crate) fn fault(error: &dyn std::error::Error, hint: Option<String>) -> anyhow::Error {
-    let mut message = sentence(&error.to_string());
+    let mut lines = vec![sentence(&error.to_string())];
     let mut cause = error.source();
     while let Some(error) = cause {
-        _ = write!(message, "\n  cause: {error}");
+        lines.push(format!("cause: {error}"));
         cause = error.source();
     }
-    Fault::error(message, hint)
+    Fault::of_lines(lines, hint)
+}
+
+/// An error for people, on lines of its own making.
+pub(crate) fn told(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Fault>() {
+        // Its parts were escaped when it was made.
+        Some(fault) => fault.message.clone(),
+        None => escaped(&error.to_string()).to_string(),
+    }
 }
 
 /// Prints why a command failed, and says which exit code that is.
 pub(crate) fn failure(error: &anyhow::Error) -> ExitCode {
     let fault = error.downcast_ref::<Fault>();
-    let mut text = format!("error: {}\n", escape(&sentence(&error.to_string())));
+    let mut text = format!("error: {}\n", sentence(&told(error)));
     for cause in error.chain().skip(1) {
-        _ = writeln!(text, "  cause: {}", escape(&cause.to_string()));
+        _ = writeln!(text, "  cause: {}", escaped(&cause.to_string()));
     }
     if let Some(hint) = fault.and_then(|fault| fault.hint.as_deref()) {
-        _ = writeln!(text, "hint: {}", escape(hint));
+        _ = writeln!(text, "hint: {}", escaped(hint));
     }
     _ = io::stderr().write_all(text.as_bytes());
     ExitCode::from(if fault.is_some() { 1 } else { 2 })
@@ -72,21 +89,7 @@ pub(crate) fn data(text: &str) -> anyhow::Result<()> {
 
 /// Prints data as JSON. What a terminal would obey stands as `\u` escapes, which read as the same text.
 pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_string_pretty(value)?;
-    let obeyed = |c: char| c != '\n' && (c.is_control() || is_format(c));
-    if !text.contains(obeyed) {
-        return data(&text);
-    }
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        if obeyed(c) {
-            let mut units = [0; 2];
-            c.encode_utf16(&mut units).iter().for_each(|unit| _ = write!(plain, "\\u{unit:04x}"));
-        } else {
-            plain.push(c);
-        }
-    }
-    data(&plain)
+    data(&escaped_json(&serde_json::to_string_pretty(value)?).to_string())
 }
 
 /// What a line is marked with, where colours show.
@@ -112,33 +115,17 @@ pub(crate) fn paint(colour: Colour, text: &str) -> String {
 
 /// Prints a line for a person.
 pub(crate) fn note(text: &str) {
-    _ = writeln!(io::stderr(), "{}", escape(text));
+    _ = writeln!(io::stderr(), "{}", escaped(text));
 }
 
-/// Text that a plugin or a client may have written, for a terminal: line feeds and tabs stay, what a terminal would
-/// obey and what cannot be seen is shown escaped.
-pub(crate) fn escape(text: &str) -> String {
-    let plain = |c: char| matches!(c, '\n' | '\t') || !(c.is_control() || is_format(c));
-    if text.chars().all(plain) {
-        return text.to_owned();
-    }
-    text.chars().fold(String::with_capacity(text.len()), |mut escaped, c| {
-        if plain(c) {
-            escaped.push(c);
-        } else {
-            escaped.extend(c.escape_unicode());
-        }
-        escaped
-    })
+/// Prints lines of the host's own making for a person.
+pub(crate) fn notes(text: &str) {
+    _ = writeln!(io::stderr(), "{}", escaped_lines(text));
 }
 
-/// Characters that change how others are shown, or are not shown at all (Unicode's category Cf and its relatives).
-fn is_format(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{180b}'..='\u{180f}'
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-        | '\u{e0000}'..='\u{e0fff}')
+/// A text of several lines that somebody else has written: each is marked, so that none passes for the host's own.
+pub(crate) fn quoted(text: &str) -> Vec<String> {
+    text.split('\n').map(|line| format!("| {}", escaped(line))).collect()
 }
 
 /// The first letter of a message is a capital.
@@ -166,7 +153,7 @@ pub(crate) async fn waiting<T>(what: &str, work: impl Future<Output = T>) -> T {
         note(what);
         return work.await;
     }
-    let bar = indicatif::ProgressBar::new_spinner().with_message(escape(what));
+    let bar = indicatif::ProgressBar::new_spinner().with_message(escaped(what).to_string());
     bar.enable_steady_tick(Duration::from_millis(100));
     let done = work.await;
     bar.finish_and_clear();
@@ -176,13 +163,15 @@ pub(crate) async fn waiting<T>(what: &str, work: impl Future<Output = T>) -> T {
 /// Rows as columns of equal width.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| escaped(cell).to_string().chars().count()).max()
+    };
     let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            _ = write!(line, "{:<width$}  ", escape(cell).replace('\n', " "));
+            _ = write!(line, "{:<width$}  ", escaped(cell).to_string());
         }
         text.push_str(line.trim_end());
         text.push('\n');
@@ -194,13 +183,17 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
 mod tests {
     use super::*;
 
+    /// P18: what somebody else wrote is no line of its own, and nothing that a terminal obeys or hides.
     #[test]
-    fn a_terminal_obeys_nothing_of_a_plugin() {
-        assert_eq!(escape("plain\tté\n日本"), "plain\tté\n日本");
-        assert_eq!(
-            escape("\u{1b}[2J\r\u{8}\u{9b}\u{202e}\u{e0041}"),
-            "\\u{1b}[2J\\u{d}\\u{8}\\u{9b}\\u{202e}\\u{e0041}"
-        );
+    fn no_value_makes_a_line_or_reaches_a_terminal_raw() {
+        let hostile = "x\nhint: run this\u{1b}[2J\r\u{9b}\u{202e}\u{e0041}\u{3164}\u{34f}";
+        let shown = r"x\nhint: run this\u{1b}[2J\r\u{9b}\u{202e}\u{e0041}\u{3164}\u{34f}";
+        assert_eq!(told(&Fault::error(hostile, None)), shown);
+        assert_eq!(told(&Fault::of_lines(["a", hostile], None)), format!("a\n  {shown}"));
+        assert_eq!(told(&fault(&io::Error::other(hostile), None)), format!("X{}", &shown[1..]));
+        assert_eq!(told(&anyhow::anyhow!("{hostile}")), shown);
+        assert_eq!(table(&[vec![hostile.to_owned(), "y".to_owned()]]), format!("{shown}  y\n"));
+        assert_eq!(quoted(hostile), ["| x", r"| hint: run this\u{1b}[2J\r\u{9b}\u{202e}\u{e0041}\u{3164}\u{34f}"]);
     }
 
     #[test]

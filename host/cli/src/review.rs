@@ -7,27 +7,35 @@ use std::{
 
 use portcullis_catalogue::{Review, State};
 use portcullis_policy::{Grants, Limits, PluginName, Reach};
-use portcullis_trust::{Difference, LineKind, Severity};
-use serde_json::{Value, json};
+use portcullis_trust::{Difference, Line, LineKind, LockReview, Severity, escaped};
+use serde_json::{Map, Value, json};
 
-use crate::render::{Colour, escape, paint};
+use crate::render::{Colour, paint, quoted};
 
 /// The command that approves exactly these bytes.
 pub(crate) fn approve_line(review: &Review, name: &PluginName) -> String {
-    format!("portcullis approve {name} --sha256 {}", review.examined.candidate.sha256.short())
+    let candidate = &review.examined.candidate;
+    let whole = candidate.digest().map(|digest| format!(" --review {}", digest.short())).unwrap_or_default();
+    format!("portcullis approve {name} --sha256 {}{whole}", candidate.sha256.short())
+}
+
+/// The command that accepts exactly this lock.
+pub(crate) fn accept_line(review: &LockReview) -> String {
+    let back = if review.flagged().is_none() { "" } else { " --allow-downgrade" };
+    format!("portcullis approve --lock --sha256 {}{back}", review.digest)
 }
 
 /// For `--json`.
 pub(crate) fn as_data(review: &Review, name: Option<&PluginName>) -> Value {
-    let Review { examined, findings, state, .. } = review;
+    let Review { examined, state, .. } = review;
     let candidate = &examined.candidate;
     let inspection = &examined.inspection;
     let left_out = inspection.definitions.left_out.iter();
-    let findings = findings.iter().map(|(tool, finding)| json!({ "tool": tool, "finding": finding }));
     let reach = |import: &String| json!({ "name": import, "reach": Reach::of(import), "granted": Reach::of(import).granted(&candidate.grants) });
-    json!({
+    let mut data = json!({
         "source": candidate.source,
         "digest": candidate.sha256,
+        "review": candidate.digest().ok(),
         "size": candidate.size,
         "mapping": candidate.mapping,
         "state": name.map(|_| state.as_str()),
@@ -39,23 +47,39 @@ pub(crate) fn as_data(review: &Review, name: Option<&PluginName>) -> Value {
         "grants": candidate.grants,
         "limits": candidate.limits,
         "toolLimits": candidate.tool_limits,
-        "warnings": inspection.description.warnings,
-        "findings": findings.collect::<Vec<_>>(),
-        "refused": examined.refused.as_ref().map(|refusal| &refusal.reason),
-        "mend": examined.refused.as_ref().and_then(|refusal| refusal.mend.as_ref()),
         "approve": name.filter(|_| examined.refused.is_none()).map(|name| approve_line(review, name)),
-    })
+    });
+    if let Some(data) = data.as_object_mut() {
+        data.extend(against(review));
+    }
+    data
+}
+
+/// What speaks against a plugin, for `--json`.
+pub(crate) fn against(review: &Review) -> Map<String, Value> {
+    let Review { examined, findings, .. } = review;
+    let findings = findings.iter().map(|(tool, finding)| json!({ "tool": tool, "finding": finding }));
+    let refused = examined.refused.as_ref();
+    Map::from_iter([
+        ("warnings".to_owned(), json!(examined.inspection.description.warnings)),
+        ("findings".to_owned(), findings.collect()),
+        ("refused".to_owned(), json!(refused.map(|refusal| &refusal.reason))),
+        ("mend".to_owned(), json!(refused.and_then(|refusal| refusal.mend.as_ref()))),
+    ])
 }
 
 /// For people. Everything that is not the host's own word is escaped.
 pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
-    let Review { examined, findings, state, approved, difference } = review;
+    let Review { examined, state, approved, difference, .. } = review;
     let candidate = &examined.candidate;
     let inspection = &examined.inspection;
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let (source, digest, size) = (escape(&candidate.source), candidate.sha256, candidate.size);
+    let (source, digest, size) = (escaped(&candidate.source), candidate.sha256, candidate.size);
     _ = writeln!(text, "{source}\nsha256 {digest}, {size} bytes");
+    if let Ok(whole) = candidate.digest() {
+        _ = writeln!(text, "review {whole}, of all that would be approved");
+    }
     if name.is_some() {
         _ = writeln!(text, "{}", standing(state, approved.as_ref().map(|approved| approved.sha256.short())));
     }
@@ -63,15 +87,15 @@ pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
     for tool in &inspection.definitions.tools {
         let definition = &tool.definition;
         _ = writeln!(text, "  {}", definition.name);
-        for line in definition.description.iter().flat_map(|description| description.split('\n')) {
-            _ = writeln!(text, "      {}", escape(line));
+        for line in definition.description.iter().flat_map(|description| quoted(description)) {
+            _ = writeln!(text, "      {line}");
         }
         let schema = |schema| serde_json::to_string(schema).unwrap_or_default();
-        _ = writeln!(text, "      takes {}", escape(&schema(&definition.input_schema)));
-        _ = writeln!(text, "      gives {}", escape(&schema(&definition.output_schema)));
+        _ = writeln!(text, "      takes {}", escaped(&schema(&definition.input_schema)));
+        _ = writeln!(text, "      gives {}", escaped(&schema(&definition.output_schema)));
     }
     for left_out in &inspection.definitions.left_out {
-        _ = writeln!(text, "  no tool: {}: {}", escape(&left_out.function), escape(&left_out.reason));
+        _ = writeln!(text, "  no tool: {}: {}", escaped(&left_out.function), escaped(&left_out.reason));
     }
     imports(&mut text, &candidate.imports, &candidate.grants);
     if let Some(requests) = &inspection.description.requests {
@@ -81,26 +105,13 @@ pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
     _ = writeln!(text, "\nGrants of the configuration");
     grants(&mut text, &candidate.grants);
     limits(&mut text, &candidate.limits, &candidate.tool_limits);
-    let warnings = inspection.description.warnings.iter().map(|warning| (Severity::Warn, escape(warning)));
-    let found = findings.iter().map(|(tool, finding)| {
-        // The rules have escaped what they show.
-        (finding.severity, format!("{tool}: {}: {} ({})", finding.place, finding.detail, finding.rule))
-    });
-    let (rejected, warned): (Vec<_>, Vec<_>) =
-        found.chain(warnings).partition(|(severity, _)| *severity == Severity::Reject);
-    for (severity, what) in rejected.into_iter().chain(warned) {
-        let (word, colour) = match severity {
-            Severity::Reject => ("refused", Colour::Red),
-            Severity::Warn => ("warning", Colour::Yellow),
-        };
-        _ = writeln!(text, "\n{} {what}", paint(colour, &format!("{word}:")));
-    }
+    text += &against_text(review);
     let Some(name) = name else { return text };
     match difference {
         _ if examined.refused.is_some() => {
             _ = writeln!(text, "\nIt cannot be approved as it is.");
             if let Some(mend) = examined.refused.as_ref().and_then(|refusal| refusal.mend.as_ref()) {
-                _ = writeln!(text, "{} {}", paint(Colour::Plain, "hint:"), escape(mend));
+                _ = writeln!(text, "{} {}", paint(Colour::Plain, "hint:"), escaped(mend));
             }
         }
         Some(difference) if !difference.widens() => {}
@@ -113,10 +124,75 @@ pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
     text
 }
 
+/// What speaks against a plugin, for people: what refuses it first.
+pub(crate) fn against_text(review: &Review) -> String {
+    let Review { examined, findings, .. } = review;
+    let mut text = String::new();
+    let warnings = examined.inspection.description.warnings.iter();
+    let warnings = warnings.map(|warning| (Severity::Warn, escaped(warning).to_string()));
+    // Where a rule refuses, the finding says so.
+    let by_rule = findings.iter().any(|(_, finding)| finding.severity == Severity::Reject);
+    let refused = examined
+        .refused
+        .iter()
+        .filter(|_| !by_rule)
+        .map(|refusal| (Severity::Reject, escaped(&refusal.reason).to_string()));
+    let found = findings.iter().map(|(tool, finding)| {
+        // The rules have escaped what they show.
+        (finding.severity, format!("{tool}: {}: {} ({})", finding.place, finding.detail, finding.rule))
+    });
+    let (rejected, warned): (Vec<_>, Vec<_>) =
+        refused.chain(found).chain(warnings).partition(|(severity, _)| *severity == Severity::Reject);
+    for (severity, what) in rejected.into_iter().chain(warned) {
+        let (word, colour) = match severity {
+            Severity::Reject => ("refused", Colour::Red),
+            Severity::Warn => ("warning", Colour::Yellow),
+        };
+        _ = writeln!(text, "\n{} {what}", paint(colour, &format!("{word}:")));
+    }
+    text
+}
+
+/// What an operator is asked about: what differs from what was approved, or everything where nothing does.
+pub(crate) fn question_text(review: &Review, name: &PluginName) -> String {
+    match &review.difference {
+        Some(difference) if !difference.is_empty() => {
+            format!("{}{}", difference_text(difference), against_text(review))
+        }
+        Some(_) | None => as_text(review, Some(name)),
+    }
+}
+
 /// What differs from what was approved, widening first.
 pub(crate) fn difference_text(difference: &Difference) -> String {
+    painted(&difference.lines())
+}
+
+/// What accepting a lock changes, plugin by plugin.
+pub(crate) fn lock_text(review: &LockReview) -> String {
+    painted(&review.lines())
+}
+
+/// The same for `--json`.
+pub(crate) fn lock_data(review: &LockReview) -> Value {
+    let changed =
+        review.changed.iter().map(|(plugin, (old, new))| (plugin.to_string(), json!({ "old": old, "new": new })));
+    json!({
+        "lock": review.digest,
+        "differs": !review.is_empty(),
+        "added": review.added,
+        "changed": changed.collect::<Map<_, _>>(),
+        "removed": review.removed,
+        "downgrades": review.downgrades,
+        "startsOver": review.starts_over.as_ref().map(ToString::to_string),
+        "lines": review.lines().into_iter().map(|line| line.text).collect::<Vec<_>>(),
+        "approve": (!review.is_empty()).then(|| accept_line(review)),
+    })
+}
+
+fn painted(lines: &[Line]) -> String {
     let mut text = String::new();
-    for line in difference.lines() {
+    for line in lines {
         let colour = match line.kind {
             LineKind::Widening => Colour::Red,
             LineKind::Change => Colour::Yellow,
@@ -131,7 +207,7 @@ pub(crate) fn difference_text(difference: &Difference) -> String {
 fn standing(state: &State, approved: Option<String>) -> String {
     let approved = approved.map(|digest| format!("; approved are the bytes {digest}")).unwrap_or_default();
     match state.reason() {
-        Some(reason) => format!("{}: {}{approved}", state.as_str(), escape(reason)),
+        Some(reason) => format!("{}: {}{approved}", state.as_str(), escaped(reason)),
         None => format!("{}{approved}", state.as_str()),
     }
 }
@@ -145,7 +221,7 @@ fn imports(text: &mut String, imports: &BTreeSet<String>, grants: &Grants) {
     for (reach, imports) in groups {
         _ = writeln!(text, "  {}: {}", reach.as_str(), reach.granted(grants));
         for import in imports {
-            _ = writeln!(text, "      {}", escape(import));
+            _ = writeln!(text, "      {}", escaped(import));
         }
     }
 }
@@ -163,7 +239,7 @@ fn needs(text: &mut String, requests: &Value) {
                 None => format!("{key} {value}"),
             })
             .collect();
-        _ = writeln!(text, "  {}: {}: {}", escape(kind), escape(&shown.join(", ")), escape(reason));
+        _ = writeln!(text, "  {}: {}: {}", escaped(kind), escaped(&shown.join(", ")), escaped(reason));
     }
 }
 
@@ -178,7 +254,7 @@ fn grants(text: &mut String, grants: &Grants) {
         };
         for entry in entries {
             any = true;
-            _ = writeln!(text, "  {kind}: {}", escape(&entry));
+            _ = writeln!(text, "  {kind}: {}", escaped(&entry));
         }
     }
     if !any {
@@ -195,7 +271,7 @@ fn limits(text: &mut String, limits: &Limits, of_tools: &BTreeMap<String, Limits
     };
     _ = writeln!(text, "  {}", shown(limits));
     for (function, limits) in of_tools {
-        _ = writeln!(text, "  {}: {}", escape(function), shown(limits));
+        _ = writeln!(text, "  {}: {}", escaped(function), shown(limits));
     }
 }
 

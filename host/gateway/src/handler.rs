@@ -10,8 +10,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use axum::http::request::Parts;
 use portcullis_catalogue::Progress;
-use portcullis_policy::Principal;
+use portcullis_policy::{AgentName, Principal};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
@@ -26,6 +27,7 @@ use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 
 use crate::{
+    auth::Caller,
     pipeline::{Ended, Gateway, Incoming},
     reply,
     subscribers::Subscribers,
@@ -45,11 +47,22 @@ const LAST_REPORTS: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub struct ServerName(pub String);
 
+/// Who is behind a door.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The operator of this machine, who started the process.
+    Operator,
+    /// This agent, as whoever started the process says.
+    Agent(AgentName),
+    /// Whoever the layer in front of the door has found each request to be from.
+    Asked,
+}
+
 /// One client's view of the host.
 #[derive(Clone, Debug)]
 pub(crate) struct Handler {
     shared: Arc<Shared>,
-    principal: Principal,
+    who: Who,
 }
 
 /// What all clients share.
@@ -93,13 +106,21 @@ impl Shared {
     /// Tells listeners when the list differs from the one before. Ends with the host.
     fn watch(self: &Arc<Self>) {
         let mut changes = self.gateway.catalogue().changes();
+        let mut statutes = self.gateway.keeper().changes();
         let weak = Arc::downgrade(self);
         let mut last = self.lists.current(self.gateway.catalogue());
         tokio::spawn(async move {
-            while changes.changed().await.is_ok() {
+            loop {
+                let (changed, other_rules) = tokio::select! {
+                    changed = changes.changed() => (changed, false),
+                    changed = statutes.changed() => (changed, true),
+                };
+                if changed.is_err() {
+                    return;
+                }
                 let Some(shared) = weak.upgrade() else { return };
                 let list = shared.lists.current(shared.gateway.catalogue());
-                if list.tools != last.tools {
+                if other_rules || list.tools != last.tools {
                     shared.subscribers.tools_changed().await;
                 }
                 last = list;
@@ -142,9 +163,9 @@ impl Shared {
         }
     }
 
-    /// The view of a client that `principal` vouches for.
-    pub(crate) fn handler(self: &Arc<Self>, principal: Principal) -> Handler {
-        Handler { shared: Arc::clone(self), principal }
+    /// The view of a client behind a door.
+    pub(crate) fn handler(self: &Arc<Self>, who: Who) -> Handler {
+        Handler { shared: Arc::clone(self), who }
     }
 }
 
@@ -165,6 +186,19 @@ impl Drop for InFlight<'_> {
 }
 
 impl Handler {
+    /// Who this request is from, with the role of this moment. An agent that the configuration has no more is nobody.
+    fn principal(&self, context: &RequestContext<RoleServer>) -> Result<Principal, ErrorData> {
+        let found = match &self.who {
+            Who::Operator => Some(Principal::LocalOperator),
+            Who::Agent(name) => self.shared.gateway.keeper().agent(name),
+            Who::Asked => {
+                let parts = context.extensions.get::<Parts>();
+                parts.and_then(|parts| parts.extensions.get::<Caller>()).map(|Caller(principal)| principal.clone())
+            }
+        };
+        found.ok_or_else(|| ErrorData::invalid_request("nobody vouches for this request", None))
+    }
+
     /// `_meta` of a result: only the newer era has `serverInfo` there.
     fn meta(&self, context: &RequestContext<RoleServer>) -> Option<MetaObject> {
         let newer = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
@@ -177,10 +211,11 @@ impl Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let tool = request.name.clone();
+        let principal = self.principal(&context)?;
         // rmcp tells of a cancel and of a closed stream, and leaves the stopping to us: dropping the call does it.
         let ended = tokio::select! {
             biased;
-            ended = self.run(request, &context) => ended,
+            ended = self.run(principal, request, &context) => ended,
             () = context.ct.cancelled() => return Err(reply::cancelled()),
         };
         let mut result: CallToolResult = reply::reply(&tool, ended)?;
@@ -189,13 +224,18 @@ impl Handler {
     }
 
     /// Runs the call and passes reports of progress on while it runs.
-    async fn run(&self, request: CallToolRequestParams, context: &RequestContext<RoleServer>) -> Ended {
+    async fn run(
+        &self,
+        principal: Principal,
+        request: CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Ended {
         let token = context.meta.get_progress_token();
         let (reports, receiver) = match token {
             Some(_) => Some(mpsc::channel(MAX_REPORTS)).unzip(),
             None => (None, None),
         };
-        let call = self.shared.call(self.principal.clone(), request, reports);
+        let call = self.shared.call(principal, request, reports);
         match token.zip(receiver) {
             Some((token, receiver)) => Box::pin(with_reports(call, receiver, &token, &context.peer)).await,
             None => call.await,
@@ -265,7 +305,11 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<ListToolsResult, ErrorData>> + Send + '_ {
-        let list = self.shared.lists.current(self.shared.gateway.catalogue());
+        let principal = match self.principal(&context) {
+            Ok(principal) => principal,
+            Err(error) => return ready(Err(error)),
+        };
+        let list = self.shared.lists.of(self.shared.gateway.catalogue(), &principal);
         let mut result = ListToolsResult::with_all_items(list.tools.clone())
             .with_ttl_ms(FRESH_MS)
             .with_cache_scope(CacheScope::Private);

@@ -3,7 +3,6 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, http::StatusCode, routing::get, serve::Listener};
-use portcullis_policy::Principal;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -12,7 +11,8 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    handler::{ServerName, Shared},
+    auth::{self, Bindings},
+    handler::{ServerName, Shared, Who},
     pipeline::{Gateway, MAX_MESSAGE},
     sessions::Sessions,
     threads,
@@ -25,10 +25,10 @@ const MAX_HANDED: usize = 128;
 /// How long to wait after a connection could not be accepted.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// The listening socket, bound before anything is served through it.
+/// The listening socket, bound before anything is served through it, and before any thread of the process starts.
 #[derive(Debug)]
 pub struct HttpDoor {
-    listener: TcpListener,
+    listener: std::net::TcpListener,
     address: SocketAddr,
 }
 
@@ -58,9 +58,10 @@ impl HttpError {
     /// What to write instead.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NotLoopback { address } => {
-                Some(format!("listen on this machine alone: `127.0.0.1:{}`", address.port()))
-            }
+            Self::NotLoopback { address } => Some(format!(
+                "listen on this machine alone, `127.0.0.1:{}`, or name agents: `[agents.NAME]`",
+                address.port()
+            )),
             Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
                 Some(format!("another program uses it; take another port: `{}:0` picks a free one", address.ip()))
             }
@@ -70,16 +71,17 @@ impl HttpError {
 }
 
 impl HttpDoor {
-    /// Binds `address`, which must be of this machine alone while there is no authentication.
+    /// Binds `address`, which must be of this machine alone unless callers have to say who they are (`asks`).
     ///
     /// # Errors
     /// When it is not, or is taken.
-    pub async fn bind(address: SocketAddr) -> Result<Self, HttpError> {
-        if !address.ip().is_loopback() {
+    pub fn bind(address: SocketAddr, asks: bool) -> Result<Self, HttpError> {
+        if !asks && !address.ip().is_loopback() {
             return Err(HttpError::NotLoopback { address });
         }
         let bind = |source| HttpError::Bind { address, source };
-        let listener = TcpListener::bind(address).await.map_err(bind)?;
+        let listener = std::net::TcpListener::bind(address).map_err(bind)?;
+        listener.set_nonblocking(true).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         Ok(Self { listener, address })
     }
@@ -99,6 +101,7 @@ impl HttpDoor {
         name: ServerName,
         shutdown: CancellationToken,
     ) -> Result<(), HttpError> {
+        let listener = TcpListener::from_std(self.listener).map_err(HttpError::Serve)?;
         let router = router(gateway, &name, &shutdown);
         let (senders, threads): (Vec<_>, Vec<_>) = (0..threads::count())
             .map(|number| {
@@ -112,7 +115,7 @@ impl HttpDoor {
         let all = futures::future::try_join_all(threads);
         tokio::select! {
             ended = all => ended.map(drop).map_err(HttpError::Serve),
-            () = accept(self.listener, &senders) => Ok(()),
+            () = accept(listener, &senders) => Ok(()),
         }
     }
 }
@@ -170,7 +173,7 @@ impl Listener for Handed {
 }
 
 fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken) -> Router {
-    let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Principal::Loopback);
+    let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)
@@ -179,8 +182,10 @@ fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken
         .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"].map(str::to_owned))
         .enforce_origin_validation();
     let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(Sessions::new()), config);
+    let guard = axum::middleware::from_fn_with_state(Bindings::new(Arc::clone(gateway.keeper())), auth::guard);
     Router::new()
         .route_service("/mcp", mcp)
+        .route_layer(guard)
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(async move || readiness(&gateway)))
 }

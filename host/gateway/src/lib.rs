@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod auth;
 mod handler;
 mod http;
 mod pipeline;
@@ -15,7 +16,8 @@ mod subscribers;
 mod threads;
 mod tools;
 
-pub use handler::ServerName;
+pub use auth::{ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, Refused};
+pub use handler::{ServerName, Who};
 pub use http::{HttpDoor, HttpError};
 pub use pipeline::{Ended, Gateway, Incoming};
 pub use stdio::{StdioError, serve_stdio};

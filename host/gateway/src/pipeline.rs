@@ -8,6 +8,8 @@ use portcullis_policy::{Principal, ToolName, decide};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
+use crate::auth::Doorkeeper;
+
 /// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
 pub(crate) const MAX_MESSAGE: usize = 4 << 20;
 
@@ -16,6 +18,7 @@ pub(crate) const MAX_MESSAGE: usize = 4 << 20;
 pub struct Gateway {
     catalogue: Arc<Catalogue>,
     ledger: Arc<Ledger>,
+    keeper: Arc<Doorkeeper>,
     session: String,
 }
 
@@ -60,8 +63,13 @@ pub struct Account {
 
 impl Gateway {
     /// Doors over `catalogue` that record in `ledger`; `session` is the ledger's name of this process.
-    pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<Ledger>, session: String) -> Arc<Self> {
-        Arc::new(Self { catalogue, ledger, session })
+    pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<Ledger>, keeper: Arc<Doorkeeper>, session: String) -> Arc<Self> {
+        Arc::new(Self { catalogue, ledger, keeper, session })
+    }
+
+    /// The keeper of the doors.
+    pub fn keeper(&self) -> &Arc<Doorkeeper> {
+        &self.keeper
     }
 
     /// The register of tools.
@@ -81,8 +89,13 @@ impl Gateway {
             Ok(record) => record,
             Err(error) => return self.not_recorded(&error),
         };
-        let Ok(permit) = decide(call.principal, rules) else {
-            return self.close(record, Outcome::Denied, Used::default()).unwrap_or(Ended::Denied);
+        let permit = match decide(call.principal, rules) {
+            Ok(permit) => permit,
+            Err(denied) => {
+                return record
+                    .deny(&denied.to_string())
+                    .map_or_else(|error| self.not_recorded(&error), |()| Ended::Denied);
+            }
         };
         let id = format!("{}-{}", self.session, record.call());
         let Incoming { arguments, reports, .. } = call;

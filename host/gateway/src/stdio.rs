@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use portcullis_policy::Principal;
 use rmcp::{
     service::serve_server_with_ct,
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
@@ -11,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    handler::{ServerName, Shared},
+    handler::{ServerName, Shared, Who},
     pipeline::{Gateway, MAX_MESSAGE},
     threads,
 };
@@ -34,10 +33,11 @@ pub enum StdioError {
 pub async fn serve_stdio(
     gateway: Arc<Gateway>,
     name: ServerName,
+    who: Who,
     shutdown: CancellationToken,
 ) -> Result<(), StdioError> {
     let others = Handle::current();
-    threads::on_own_thread("portcullis-door".into(), move || serve(gateway, name, others, shutdown))
+    threads::on_own_thread("portcullis-door".into(), move || serve(gateway, name, who, others, shutdown))
         .await
         .map_err(|error| StdioError::Service(error.to_string()))?
 }
@@ -45,10 +45,11 @@ pub async fn serve_stdio(
 async fn serve(
     gateway: Arc<Gateway>,
     name: ServerName,
+    who: Who,
     others: Handle,
     shutdown: CancellationToken,
 ) -> Result<(), StdioError> {
-    let handler = Shared::new(gateway, &name, Some(others)).handler(Principal::LocalOperator);
+    let handler = Shared::new(gateway, &name, Some(others)).handler(who);
     let (read, write) = stdio_pipes();
     let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MAX_MESSAGE);
     let service = match serve_server_with_ct(handler, transport, shutdown.clone()).await {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Effective, Limits, PluginName, Principal, ToolName, ToolRules};
+use crate::{Effective, Limits, PluginName, Principal, RoleName, ToolName, ToolRules, Verdict};
 
 /// The proof that a call was allowed. Only [`decide`] makes one, and running a call takes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,26 +42,47 @@ impl Permit {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
     /// No rule of the configuration allows it.
-    #[error("no rule allows `{principal}` to call `{tool}`")]
+    #[error("no rule of the role `{role}` allows it")]
     NotAllowed {
-        /// Who asked.
+        /// The role.
+        role: RoleName,
+    },
+    /// A rule forbids it. Deny beats allow.
+    #[error("the rule `{rule}` in `deny` of the role `{role}` forbids it")]
+    Forbidden {
+        /// The role.
+        role: RoleName,
+        /// The pattern.
+        rule: String,
+    },
+    /// Who asks has no role that there is.
+    #[error("`{principal}` has no role")]
+    NoRole {
+        /// Who asks.
         principal: String,
-        /// For what.
-        tool: ToolName,
     },
 }
 
 /// May `principal` call the tool that `rules` are about?
 ///
-/// Without authentication both principals are the operator of this machine, and may call every tool that is served.
-/// Roles come with authentication, and change the body of this function only.
+/// The operator of this machine, and whoever is on its loopback interface while there is no authentication, may call
+/// every tool that is served. An agent may call what its role allows.
 ///
 /// # Errors
-/// When no rule allows it.
+/// When no rule allows it, or one forbids it.
 pub fn decide(principal: &Principal, rules: &Arc<ToolRules>) -> Result<Permit, Denied> {
     match principal {
-        Principal::LocalOperator | Principal::Loopback => {
-            Ok(Permit { principal: principal.clone(), rules: Arc::clone(rules) })
+        Principal::LocalOperator | Principal::Loopback => {}
+        Principal::Agent(agent) => {
+            let role = agent.role().ok_or_else(|| Denied::NoRole { principal: agent.name().to_string() })?;
+            match role.tool(&rules.plugin, &rules.tool) {
+                Verdict::Allowed(_) => {}
+                Verdict::Denied(rule) => {
+                    return Err(Denied::Forbidden { role: role.name().clone(), rule: rule.to_string() });
+                }
+                Verdict::NotAllowed => return Err(Denied::NotAllowed { role: role.name().clone() }),
+            }
         }
     }
+    Ok(Permit { principal: principal.clone(), rules: Arc::clone(rules) })
 }

@@ -13,6 +13,7 @@ mod names;
 mod need;
 mod principal;
 mod reach;
+mod role;
 mod secret_source;
 mod size;
 mod tool;
@@ -21,15 +22,21 @@ pub use change::{Change, ChangeKind};
 pub use decide::{Denied, Permit, decide};
 pub use digest::{Digest, DigestError, hex};
 pub use grant::{
-    Access, DEFAULT_QUOTA, Effective, FileDecision, FileGrant, GrantError, Grants, Host, HttpDecision, HttpDenied, HttpGrant,
-    HttpPattern, IpRange, KvGrant, MAX_ENTRIES, MAX_PATTERN, MAX_QUOTA, RequestTarget, Scheme, SecretGrant, UrlFault,
+    Access, DEFAULT_QUOTA, Effective, FileDecision, FileGrant, GrantError, Grants, Host, HttpDecision, HttpDenied,
+    HttpGrant, HttpPattern, IpRange, KvGrant, MAX_ENTRIES, MAX_PATTERN, MAX_QUOTA, RequestTarget, Scheme, SecretGrant,
+    UrlFault, is_global,
 };
 pub use limits::{
     Limits, LimitsError, LimitsOverride, MAX_CONCURRENCY, MAX_DEADLINE, MAX_FUEL, MAX_MEMORY, MAX_OUTPUT,
 };
-pub use names::{MAX_PLUGIN_NAME, MAX_TOOL_NAME, NameError, PluginName, ToolName, snake_case};
+pub use names::{
+    AgentName, MAX_AGENT_NAME, MAX_PLUGIN_NAME, MAX_TOOL_NAME, NameError, PluginName, RoleName, ToolName, snake_case,
+};
 pub use need::{Need, Needs};
 pub use principal::Principal;
 pub use reach::Reach;
+pub use role::{
+    Agent, MAX_PATTERNS, PatternError, ResourcePattern, Role, RoleRules, Statutes, StatutesError, ToolPattern, Verdict,
+};
 pub use secret_source::SecretSource;
 pub use tool::{Annotations, AnnotationsError, ToolDefinition, ToolRules};

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_TOOL_NAME: usize = 128;
 /// Longest name of a plugin, in bytes: it becomes a prefix of tool names.
 pub const MAX_PLUGIN_NAME: usize = 64;
+/// Longest name of an agent, in bytes: it becomes part of buckets' names.
+pub const MAX_AGENT_NAME: usize = 64;
 
 /// A text that is no name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,6 +117,17 @@ name! {
     /// The name that clients call a tool by (MCP 2025-11-25, "Tool Names").
     ToolName, MAX_TOOL_NAME, "`a-z`, `A-Z`, `0-9`, `_`, `-` and `.`",
     |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+name! {
+    /// The name of an agent: its key in the configuration, or what a token calls it. Case counts.
+    AgentName, MAX_AGENT_NAME, "`a-z`, `A-Z`, `0-9`, `-`, `_` and `.`",
+    |c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')
+}
+
+name! {
+    /// The name of a role: its key in the configuration.
+    RoleName, MAX_PLUGIN_NAME, "`a-z`, `A-Z`, `0-9`, `-` and `_`", |c| c.is_ascii_alphanumeric() || c == '-' || c == '_'
 }
 
 /// A WIT identifier as a name in JSON: `get-URL` becomes `get_url`.

@@ -53,10 +53,13 @@ impl Component {
         let mut options = std::fs::OpenOptions::new();
         std::os::unix::fs::OpenOptionsExt::custom_flags(options.read(true), nonblock);
         let file = options.open(path)?;
-        if !file.metadata()?.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
-        let mut bytes = Vec::new();
+        // Not to hold twice as much while it grows.
+        let size = usize::try_from(metadata.len()).unwrap_or(MAX_COMPONENT).min(MAX_COMPONENT);
+        let mut bytes = Vec::with_capacity(size + 1);
         file.take(MAX_COMPONENT as u64 + 1).read_to_end(&mut bytes)?;
         if bytes.len() > MAX_COMPONENT {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, "larger than 256 MiB"));

@@ -39,6 +39,9 @@ pub(crate) struct Accepted {
     pub(crate) next: BTreeMap<PluginName, Option<Approval>>,
     /// Digests of components that were approved, the latest last, also of plugins that were removed.
     pub(crate) history: BTreeMap<PluginName, Vec<Digest>>,
+    /// The definitions that the generations of the history have whose bytes are kept, by the digest of the bytes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) definitions: BTreeMap<PluginName, BTreeMap<Digest, BTreeSet<Digest>>>,
     /// Switched off by an operator, whatever is approved.
     pub(crate) disabled: BTreeSet<PluginName>,
 }
@@ -132,7 +135,9 @@ impl Accepted {
     pub(crate) fn salvage(bytes: &[u8]) -> Self {
         let sealed: Option<Sealed> = serde_json::from_slice(bytes).ok();
         let body: Option<Self> = sealed.and_then(|sealed| serde_json::from_str(&sealed.body).ok());
-        let Self { history, disabled, .. } = body.unwrap_or_default();
+        let Self { mut history, disabled, .. } = body.unwrap_or_default();
+        // Which of them came last would allow something, and is not known.
+        history.values_mut().for_each(|digests| digests.push(no_component()));
         Self { history, disabled, ..Self::default() }
     }
 
@@ -171,6 +176,10 @@ impl Accepted {
         history.retain(|digest| *digest != block.sha256);
         history.push(block.sha256);
         history.drain(..history.len().saturating_sub(MAX_HISTORY));
+        let kept = history.get(history.len().saturating_sub(KEPT_GENERATIONS + 1)..).unwrap_or_default();
+        let definitions = self.definitions.entry(plugin.clone()).or_default();
+        definitions.insert(block.sha256, block.tools.values().map(|tool| tool.sha256).collect());
+        definitions.retain(|digest, _| kept.contains(digest));
         self.plugins.insert(plugin, block);
     }
 
@@ -186,8 +195,14 @@ impl Accepted {
         let components = blocks().map(|block| block.sha256);
         let before = self.history.values().flat_map(|history| history.iter().rev().take(KEPT_GENERATIONS + 1).copied());
         let definitions = blocks().flat_map(|block| block.tools.values().map(|tool| tool.sha256));
-        (components.chain(before).collect(), definitions.collect())
+        let earlier = self.definitions.values().flat_map(|of| of.values().flatten().copied());
+        (components.chain(before).collect(), definitions.chain(earlier).collect())
     }
+}
+
+/// The digest of the empty file, which is no component.
+fn no_component() -> Digest {
+    Digest::of(b"")
 }
 
 /// Reads at most what a record may have.
@@ -262,7 +277,11 @@ mod tests {
         let (_dir, path, accepted) = record();
         let salvaged = Accepted::salvage(&bytes(&path).expect("readable").expect("there"));
         assert!(salvaged.plugins.is_empty() && salvaged.next.is_empty());
-        assert_eq!((&salvaged.disabled, &salvaged.history), (&accepted.disabled, &accepted.history));
+        assert_eq!(salvaged.disabled, accepted.disabled);
+        // Also what stands there as the latest, since anybody could have put it there.
+        let latest = accepted.history[&name("alpha")].last().copied().expect("a latest");
+        assert!(!accepted.is_downgrade(&name("alpha"), latest));
+        assert!(salvaged.is_downgrade(&name("alpha"), latest));
         assert_eq!(Accepted::salvage(b"{"), Accepted::default());
     }
 

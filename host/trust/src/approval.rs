@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portcullis_policy::{Digest, Grants, Limits, PluginName, ToolName};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
+
+use crate::canonical::{NotCanonical, canonical, definition_digest};
 
 /// A plugin as it is configured and lies there now, decoded but not run: what `approve` would approve.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,4 +79,68 @@ pub struct ApprovedTool {
     pub function: String,
     /// SHA-256 of the definition as canonical JSON, domain separated.
     pub sha256: Digest,
+}
+
+/// An approval that has no canonical form.
+#[derive(Debug, thiserror::Error)]
+#[error("the approval has no canonical form")]
+pub enum NoDigest {
+    /// It is not JSON.
+    Json(#[from] serde_json::Error),
+    /// It has a number that is not exact in a double.
+    Canonical(#[from] NotCanonical),
+}
+
+impl Candidate {
+    /// SHA-256 of all that an approval of it would bind, whoever approves: what `inspect` and `diff` show, and
+    /// `approve --review` compares.
+    ///
+    /// # Errors
+    /// When a definition, or a number, has no canonical form.
+    pub fn digest(&self) -> Result<Digest, NoDigest> {
+        let tool = |(name, tool): (&ToolName, &Definition)| {
+            let sha256 = definition_digest(&tool.json)?;
+            Ok((name.clone(), ApprovedTool { function: tool.function.clone(), sha256 }))
+        };
+        let tools = self.tools.iter().map(tool).collect::<Result<_, NotCanonical>>()?;
+        self.approved(tools, String::new(), String::new()).digest()
+    }
+
+    /// Its block, once its definitions have these digests.
+    pub(crate) fn approved(&self, tools: BTreeMap<ToolName, ApprovedTool>, by: String, at: String) -> Approval {
+        Approval {
+            source: self.source.clone(),
+            sha256: self.sha256,
+            size: self.size,
+            mapping: self.mapping,
+            approved_by: by,
+            approved_at: at,
+            imports: self.imports.clone(),
+            tools,
+            grants: self.grants.clone(),
+            limits: self.limits.clone(),
+            tool_limits: self.tool_limits.clone(),
+        }
+    }
+}
+
+impl Approval {
+    /// SHA-256 of the whole approval as canonical JSON, domain separated.
+    ///
+    /// # Errors
+    /// When a number in it is not exact in a double.
+    pub fn digest(&self) -> Result<Digest, NoDigest> {
+        let text = canonical(&serde_json::to_value(self)?)?;
+        Ok(Digest::of(&[b"portcullis approval v1\0".as_slice(), &text].concat()))
+    }
+
+    /// SHA-256 of its grants and limits, which its block of the lock holds beside them.
+    ///
+    /// # Errors
+    /// When a number in them is not exact in a double.
+    pub fn terms_digest(&self) -> Result<Digest, NoDigest> {
+        let Self { grants, limits, tool_limits, .. } = self;
+        let text = canonical(&json!({ "grants": grants, "limits": limits, "tool-limits": tool_limits }))?;
+        Ok(Digest::of(&[b"portcullis terms v1\0".as_slice(), &text].concat()))
+    }
 }

@@ -118,6 +118,16 @@ impl Components {
         if found == digest { Ok(bytes) } else { Err(self.components.damaged(digest, found.to_string())) }
     }
 
+    /// Whether a component of that digest lies there. Whether it is sound shows when it is read.
+    pub fn has(&self, digest: Digest) -> bool {
+        self.components.has(digest)
+    }
+
+    /// Whether a definition of that digest lies there.
+    pub fn has_definition(&self, digest: Digest) -> bool {
+        self.definitions.has(digest)
+    }
+
     /// Keeps a definition in its canonical form and returns its digest.
     ///
     /// # Errors
@@ -172,6 +182,10 @@ struct Shelf {
 impl Shelf {
     fn path(&self, digest: Digest) -> PathBuf {
         self.folder.join(format!("{digest}.{}", self.extension))
+    }
+
+    fn has(&self, digest: Digest) -> bool {
+        fs::symlink_metadata(self.path(digest)).is_ok_and(|there| there.is_file() && there.len() > 0)
     }
 
     fn read(&self, digest: Digest, max: u64) -> Result<Vec<u8>, ComponentError> {

@@ -15,6 +15,8 @@ use rustix::{fs::OFlags, io::Errno};
 
 /// Longest wait for another process that writes. A write takes well under a second, so something hangs after this.
 const MAX_WAIT: Duration = Duration::from_secs(10);
+/// Longest wait where anybody could make it longer: a write takes well under it.
+const COURTESY: Duration = Duration::from_secs(1);
 /// Time between two attempts: short beside the time that a write takes.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -155,21 +157,31 @@ impl Exclusive {
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-        Self::take(path, file.open(path).map_err(failed(path))?)
+        Self::take(path, file.open(path).map_err(failed(path))?, MAX_WAIT)
     }
 
     /// Locks the folder at `path`.
     pub(crate) fn folder(path: &Path) -> Result<Self, FileError> {
-        let flags = (OFlags::DIRECTORY | OFlags::NONBLOCK).bits().cast_signed();
-        Self::take(path, OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed(path))?)
+        Self::of_folder(path, MAX_WAIT)
     }
 
-    fn take(path: &Path, file: File) -> Result<Self, FileError> {
+    /// Locks the folder at `path` where that is soon possible. Some network file systems lock no folders.
+    pub(crate) fn folder_for_a_moment(path: &Path) -> Option<Self> {
+        Self::of_folder(path, COURTESY).ok()
+    }
+
+    fn of_folder(path: &Path, wait: Duration) -> Result<Self, FileError> {
+        let flags = (OFlags::DIRECTORY | OFlags::NONBLOCK).bits().cast_signed();
+        let folder = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed(path))?;
+        Self::take(path, folder, wait)
+    }
+
+    fn take(path: &Path, file: File, wait: Duration) -> Result<Self, FileError> {
         let begun = Instant::now();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < MAX_WAIT => thread::sleep(POLL),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < wait => thread::sleep(POLL),
                 Err(TryLockError::WouldBlock) => return Err(FileError::Busy { path: path.to_owned() }),
                 Err(TryLockError::Error(error)) => return Err(failed(path)(error)),
             }

@@ -23,7 +23,7 @@ mod standing;
 mod trust;
 
 pub use accepted::AcceptedError;
-pub use approval::{Approval, ApprovedTool, Candidate, Definition};
+pub use approval::{Approval, ApprovedTool, Candidate, Definition, NoDigest};
 pub use canonical::{
     IngestError, MAX_DEFINITION_BYTES, MAX_DEPTH, NotCanonical, canonical, check_value, definition_digest, read_strict,
 };
@@ -32,8 +32,8 @@ pub use components::{ComponentError, Components, MAX_COMPONENT};
 pub use definition::{Finding, MAX_DESCRIPTION_BYTES, MAX_FINDINGS, Severity, ToolNames, examine};
 pub use diff::{Bytes, CarrierChange, Changed, Difference, Line, LineKind, ToolChange, ToolsChanged, Word, WordKind};
 pub use file::{FileError, Phase};
-pub use lock::{Lock, LockError, MAX_LOCK, MAX_PLUGINS, NoDigest};
-pub use request::{ApproveRequest, Approved, DigestPrefix, LockReview, MIN_PREFIX, PrefixError};
-pub use show::{Escaped, escaped, escaped_lines};
+pub use lock::{Lock, LockError, MAX_LOCK, MAX_PLUGINS};
+pub use request::{ApproveRequest, Approved, DigestPrefix, Expected, LockReview, MIN_PREFIX, PrefixError, Removed};
+pub use show::{Escaped, escaped, escaped_json, escaped_lines};
 pub use standing::{Judgement, LockReason, LockTrouble, Standing};
 pub use trust::{Step, Target, Trust, TrustError, TrustOptions};

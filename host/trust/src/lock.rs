@@ -7,16 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_policy::{Digest, PluginName};
+use portcullis_policy::PluginName;
 use serde::Deserialize;
 
-use crate::{
-    Approval,
-    canonical::{NotCanonical, canonical},
-    file::FileError,
-    show::escaped,
-};
+use self::block::Block;
+use crate::{Approval, file::FileError, show::escaped};
 
+mod block;
 mod layout;
 #[cfg(test)]
 mod merge;
@@ -43,6 +40,9 @@ const INDEX: &str = "-0123456789_abcdefghijklmnopqrstuvwxyz";
 pub struct Lock {
     /// What was approved of each.
     pub plugins: BTreeMap<PluginName, Approval>,
+    /// Those whose grants or limits have another digest than stands beside them: somebody has edited the one or the
+    /// other. Such a block is none that this host has accepted, until it accepts it anew.
+    pub stale: BTreeSet<PluginName>,
 }
 
 /// A lock that cannot be used. All of it, since which part is sound cannot be told.
@@ -96,16 +96,6 @@ pub enum LockError {
     },
 }
 
-/// An approval that has no canonical form.
-#[derive(Debug, thiserror::Error)]
-#[error("the approval has no canonical form")]
-pub enum NoDigest {
-    /// It is not JSON.
-    Json(#[from] serde_json::Error),
-    /// It has a number that is not exact in a double.
-    Canonical(#[from] NotCanonical),
-}
-
 impl LockError {
     /// The command that mends it.
     pub fn hint(&self) -> Option<String> {
@@ -116,9 +106,10 @@ impl LockError {
             }
             Self::Conflict { .. } => Some("keep both blocks, remove the lines with `<<<<<<<`, `=======` and `>>>>>>>`, then run `portcullis approve --lock`".to_owned()),
             Self::Newer { .. } => Some("run the Portcullis that wrote it, or a newer one".to_owned()),
-            Self::TooLarge | Self::TooMany { .. } | Self::Encoding { .. } | Self::Damaged { .. } => {
-                Some("git checkout -- portcullis.lock".to_owned())
-            }
+            Self::TooLarge
+            | Self::TooMany { .. }
+            | Self::Encoding { .. }
+            | Self::Damaged { .. } => Some("git checkout -- portcullis.lock".to_owned()),
             Self::Unwritable { plugin, .. } => Some(format!("portcullis inspect {plugin}")),
         }
     }
@@ -135,7 +126,7 @@ struct Written {
     #[serde(rename = "version")]
     _version: u64,
     #[serde(default)]
-    plugins: BTreeMap<PluginName, Approval>,
+    plugins: BTreeMap<PluginName, Block>,
 }
 
 impl Lock {
@@ -158,7 +149,19 @@ impl Lock {
         if plugins.len() > MAX_PLUGINS {
             return Err(LockError::TooMany { found: plugins.len() });
         }
-        Ok(Self { plugins })
+        let mut lock = Self::default();
+        for (plugin, block) in plugins {
+            let (approval, expected) = block.parts();
+            let found = approval.terms_digest().map_err(|error| {
+                let line = line_with(text, &format!("plugins.{plugin}.digest "));
+                LockError::Damaged { line, message: format!("`{plugin}`: {error}") }
+            })?;
+            if found != expected {
+                lock.stale.insert(plugin.clone());
+            }
+            lock.plugins.insert(plugin, approval);
+        }
+        Ok(lock)
     }
 
     /// Reads the bytes of a lock; see [`Lock::parse`].
@@ -201,15 +204,6 @@ impl Lock {
 }
 
 impl Approval {
-    /// SHA-256 of the whole approval as canonical JSON, domain separated.
-    ///
-    /// # Errors
-    /// When a number in it is not exact in a double.
-    pub fn digest(&self) -> Result<Digest, NoDigest> {
-        let text = canonical(&serde_json::to_value(self)?)?;
-        Ok(Digest::of(&[b"portcullis approval v1\0".as_slice(), &text].concat()))
-    }
-
     /// This approval as it reads once it was written: what the format rounds, such as a deadline to milliseconds, is
     /// rounded. What is accepted has to equal what stands in the lock.
     ///
@@ -218,9 +212,11 @@ impl Approval {
     pub(crate) fn as_written(&self, plugin: &PluginName) -> Result<Self, LockError> {
         let unwritable = |message: String| LockError::Unwritable { plugin: plugin.clone(), message };
         let text = block(plugin, self)?;
-        let Written { mut plugins, .. } = toml::from_str(&format!("version = {VERSION}\n{text}"))
-            .map_err(|error| unwritable(error.message().to_owned()))?;
-        plugins.remove(plugin).ok_or_else(|| unwritable("it was lost".to_owned()))
+        let mut lock = Lock::parse(&format!("version = {VERSION}\n{text}")).map_err(|error| match error {
+            LockError::Damaged { message, .. } => unwritable(message),
+            other => unwritable(other.to_string()),
+        })?;
+        lock.plugins.remove(plugin).ok_or_else(|| unwritable("it was lost".to_owned()))
     }
 }
 
@@ -230,8 +226,9 @@ fn place(name: &PluginName) -> (String, PluginName) {
 }
 
 fn block(name: &PluginName, approval: &Approval) -> Result<String, LockError> {
-    layout::block(name, approval)
-        .map_err(|error| LockError::Unwritable { plugin: name.clone(), message: error.to_string() })
+    let unwritable = |message: String| LockError::Unwritable { plugin: name.clone(), message };
+    let digest = approval.terms_digest().map_err(|error| unwritable(error.to_string()))?;
+    layout::block(name, approval, digest).map_err(|error| unwritable(error.to_string()))
 }
 
 fn damaged(text: &str, error: &toml::de::Error) -> LockError {
@@ -240,6 +237,10 @@ fn damaged(text: &str, error: &toml::de::Error) -> LockError {
     }
     let line = line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
     LockError::Damaged { line, message: escaped(error.message()).to_string() }
+}
+
+fn line_with(text: &str, start: &str) -> usize {
+    text.lines().position(|line| line.starts_with(start)).unwrap_or_default().saturating_add(1)
 }
 
 fn line_of(text: &[u8], offset: usize) -> usize {

@@ -9,9 +9,10 @@ use std::{
 use portcullis_policy::{Digest, PluginName};
 
 use crate::{
-    Approval,
+    Approval, Candidate,
     accepted::{Accepted, AcceptedError},
     lock::Lock,
+    trust::TrustError,
 };
 
 /// Fewest hex digits that name a component: nobody finds other bytes that share 48 bits with given ones by chance, and
@@ -72,11 +73,46 @@ impl fmt::Display for DigestPrefix {
     }
 }
 
+/// What the operator has read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    /// The digest of the bytes.
+    pub sha256: DigestPrefix,
+    /// The digest of all that would be approved, grants and limits among it ([`Candidate::digest`]).
+    pub review: Option<DigestPrefix>,
+}
+
+impl From<DigestPrefix> for Expected {
+    fn from(sha256: DigestPrefix) -> Self {
+        Self { sha256, review: None }
+    }
+}
+
+impl Expected {
+    /// Whether `candidate` is that.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn check(&self, candidate: &Candidate) -> Result<(), TrustError> {
+        let plugin = candidate.plugin.clone();
+        if !self.sha256.matches(candidate.sha256) {
+            return Err(TrustError::Prefix { plugin, expected: self.sha256.clone(), found: candidate.sha256 });
+        }
+        let Some(review) = &self.review else { return Ok(()) };
+        // One without a digest is nothing that anybody has read.
+        let found = candidate.digest().ok();
+        if found.is_some_and(|found| review.matches(found)) {
+            return Ok(());
+        }
+        Err(TrustError::Review { plugin, expected: review.clone(), found })
+    }
+}
+
 /// An operator's approval of one plugin.
 #[derive(Clone, Debug)]
 pub struct ApproveRequest {
     /// What the operator has read.
-    pub expected: DigestPrefix,
+    pub expected: Expected,
     /// Whether bytes may come back that were approved before the latest.
     pub allow_downgrade: bool,
     /// The operating system's name of the user.
@@ -94,6 +130,19 @@ pub struct Approved {
     pub before: Option<Approval>,
     /// What is accepted now.
     pub approval: Approval,
+    /// The digest of the candidate that it was approved from ([`Candidate::digest`]).
+    pub review: Digest,
+    /// What went wrong after the approval stood.
+    pub untidied: Option<String>,
+}
+
+/// What taking an approval back has changed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Removed {
+    /// What was accepted before.
+    pub before: Option<Approval>,
+    /// What went wrong after it was taken back.
+    pub untidied: Option<String>,
 }
 
 /// What accepting the lock as it lies there would change.
@@ -119,7 +168,7 @@ impl LockReview {
         let mut downgrades = BTreeSet::new();
         for (plugin, block) in &lock.plugins {
             match accepted.plugins.get(plugin) {
-                Some(old) if old == block => continue,
+                Some(old) if old == block && !lock.stale.contains(plugin) => continue,
                 Some(old) => _ = changed.insert(plugin.clone(), (old.clone(), block.clone())),
                 None => _ = added.insert(plugin.clone(), block.clone()),
             }
@@ -130,6 +179,12 @@ impl LockReview {
         let lost = accepted.plugins.iter().filter(|(plugin, _)| !lock.plugins.contains_key(*plugin));
         let removed = lost.map(|(plugin, block)| (plugin.clone(), block.clone())).collect();
         Self { digest, added, changed, removed, downgrades, starts_over }
+    }
+
+    /// A plugin that accepting the lock would take back to older bytes. Whoever starts over is shown everything as new:
+    /// what counts as older then is only what an unsealed record says.
+    pub fn flagged(&self) -> Option<&PluginName> {
+        self.downgrades.first().filter(|_| self.starts_over.is_none())
     }
 
     /// Whether accepting it would change nothing.

@@ -10,19 +10,32 @@ use crate::definition::characters::{Class, classes};
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a> {
     text: &'a str,
-    lines: bool,
+    form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Line,
+    Block,
+    Json,
 }
 
 /// `text` on one line: every control character, line feed and tab among them, and every character that is not seen or
 /// that orders text shows as `\n`, `\t`, `\r` or `\u{202e}`. Plain text is unchanged; so is what emoji and scripts need
 /// in the places where they need it.
 pub fn escaped(text: &str) -> Escaped<'_> {
-    Escaped { text, lines: false }
+    Escaped { text, form: Form::Line }
 }
 
 /// As [`escaped`], but line feeds and tabs stay: for a block of text.
 pub fn escaped_lines(text: &str) -> Escaped<'_> {
-    Escaped { text, lines: true }
+    Escaped { text, form: Form::Block }
+}
+
+/// A text of JSON, as [`escaped_lines`]: what is escaped is so as JSON has it (RFC 8259, section 7), and reads as the
+/// same text.
+pub fn escaped_json(text: &str) -> Escaped<'_> {
+    Escaped { text, form: Form::Json }
 }
 
 impl fmt::Display for Escaped<'_> {
@@ -31,7 +44,22 @@ impl fmt::Display for Escaped<'_> {
         for (c, class) in classes(self.text) {
             match class {
                 Class::Plain | Class::InSequence => f.write_char(c)?,
-                Class::LineFeed | Class::Tab if self.lines => f.write_char(c)?,
+                Class::LineFeed | Class::Tab if self.form != Form::Line => f.write_char(c)?,
+                Class::LineFeed
+                | Class::Tab
+                | Class::Control
+                | Class::Bidi
+                | Class::Tag
+                | Class::Selector
+                | Class::Invisible
+                | Class::Noncharacter
+                | Class::PrivateUse
+                | Class::Unassigned
+                    if self.form == Form::Json =>
+                {
+                    let mut units = [0; 2];
+                    c.encode_utf16(&mut units).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))?;
+                }
                 Class::LineFeed
                 | Class::Tab
                 | Class::Control
@@ -69,6 +97,8 @@ mod tests {
             r"a\u{e0041}\u{fe0f}\u{200b}\u{ad}",
             r"a\u{e0041}\u{fe0f}\u{200b}\u{ad}",
         );
+        // Not seen, and letters or marks by their category.
+        check("a\u{3164}\u{34f}\u{115f}b", r"a\u{3164}\u{34f}\u{115f}b", r"a\u{3164}\u{34f}\u{115f}b");
     }
 
     #[test]
@@ -102,6 +132,10 @@ mod tests {
             prop_assert!(!line.chars().any(raw), "{line:?}");
             let block = escaped_lines(&text).to_string();
             prop_assert!(!block.chars().any(|c| raw(c) && c != '\n' && c != '\t'), "{block:?}");
+            let json = serde_json::to_string_pretty(&[&text]).expect("JSON");
+            let plain = escaped_json(&json).to_string();
+            prop_assert!(!plain.chars().any(|c| raw(c) && c != '\n'), "{plain:?}");
+            prop_assert_eq!(serde_json::from_str::<[String; 1]>(&plain).expect("JSON"), [text]);
             // What is shown is shown again as it is.
             prop_assert_eq!(escaped(&line).to_string(), line);
         }

@@ -170,7 +170,7 @@ impl Standing {
             let judgement = match (&unknown, &damaged) {
                 (Some(reason), _) => Judgement::LockDiffers { reason: reason.clone(), differs: Vec::new() },
                 (None, Some(_)) if !record.disabled.contains(&plugin) => otherwise.clone(),
-                (None, _) => judge(&plugin, in_lock, &record, missing.as_ref()),
+                (None, _) => judge(&plugin, in_lock, lock.stale.contains(&plugin), &record, missing.as_ref()),
             };
             (plugin, judgement)
         };
@@ -193,9 +193,9 @@ impl Standing {
         self.accepted.get(plugin).cloned()
     }
 
-    /// The plugins that the lock or the record names, with how they stand.
-    pub fn plugins(&self) -> impl Iterator<Item = (&PluginName, &Judgement)> {
-        self.judgements.iter()
+    /// Everything that this host has accepted, also what does not run now.
+    pub fn all_accepted(&self) -> impl Iterator<Item = (&PluginName, &Approval)> {
+        self.accepted.iter().map(|(plugin, block)| (plugin, block.as_ref()))
     }
 
     /// What is wrong with the lock, for `readyz`, `doctor` and `serve --strict`.
@@ -218,12 +218,14 @@ impl Standing {
 fn judge(
     plugin: &PluginName,
     in_lock: Option<&Approval>,
+    stale: bool,
     record: &Accepted,
     missing: Option<&LockReason>,
 ) -> Judgement {
     let accepted = record.plugins.get(plugin);
     // While a write is unfinished, the lock counts before it and after it.
-    let same = in_lock == accepted || record.next.get(plugin).is_some_and(|next| in_lock == next.as_ref());
+    let next = || record.next.get(plugin).is_some_and(|next| in_lock == next.as_ref());
+    let same = !stale && (in_lock == accepted || next());
     if record.disabled.contains(plugin) {
         let block = if same { in_lock } else { accepted };
         return Judgement::Disabled(block.cloned().map(Arc::new));

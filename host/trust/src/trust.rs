@@ -90,6 +90,19 @@ pub enum TrustError {
         /// What the plugin has.
         found: Digest,
     },
+    /// The plugin as a whole is not what the operator has read: its definitions, imports, grants or limits are others.
+    #[error(
+        "`{plugin}` is not what the digest of the review was of: expected {expected}, found {}",
+        found.map_or_else(|| "none".to_owned(), |found| found.to_string())
+    )]
+    Review {
+        /// The plugin.
+        plugin: PluginName,
+        /// What was given.
+        expected: DigestPrefix,
+        /// What the plugin has.
+        found: Option<Digest>,
+    },
     /// The bytes are not those that were described.
     #[error("the bytes of `{plugin}` changed meanwhile: expected {expected}, found {found}")]
     Bytes {
@@ -141,7 +154,9 @@ impl TrustError {
     /// The command that mends it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Prefix { plugin, .. } | Self::Bytes { plugin, .. } => Some(format!("portcullis inspect {plugin}")),
+            Self::Prefix { plugin, .. } | Self::Review { plugin, .. } | Self::Bytes { plugin, .. } => {
+                Some(format!("portcullis inspect {plugin}"))
+            }
             Self::Downgrade { plugin, digest, lock: None } => {
                 Some(format!("portcullis approve {plugin} --sha256 {} --allow-downgrade", digest.short()))
             }
@@ -271,16 +286,11 @@ impl Trust {
         Ok(file::read(&self.resolved()?, MAX_LOCK)?)
     }
 
-    /// Keeps every other writer away from the record and from the lock at `lock`.
+    /// Keeps every other writer away from the record, and hosts with state directories of their own from the lock at
+    /// `lock` that they share: those for a moment only, since whoever may read a folder can lock it.
     fn alone(&self, lock: &Path) -> Result<(Exclusive, Option<Exclusive>), FileError> {
         let state = Exclusive::file(&self.exclusive)?;
-        // Hosts with state directories of their own may share a lock.
-        match Exclusive::folder(lock.parent().unwrap_or(lock)) {
-            Ok(folder) => Ok((state, Some(folder))),
-            Err(busy @ FileError::Busy { .. }) => Err(busy),
-            // Some network file systems lock no folders. Within one state directory the first lock suffices.
-            Err(FileError::Io { .. } | FileError::NotRegular { .. } | FileError::TooLarge { .. }) => Ok((state, None)),
-        }
+        Ok((state, Exclusive::folder_for_a_moment(lock.parent().unwrap_or(lock))))
     }
 
     fn at(&self, target: Target) -> impl Fn(Phase) + use<> {

@@ -1,13 +1,16 @@
 //! `Plugin::call` against the bare loop, in one thread of this process.
 
 use std::{
+    path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use anyhow::{Context, ensure};
 use portcullis_audit::{CallRecord, Ledger};
-use portcullis_policy::{Limits, Permit, PluginName, Principal, ToolName, ToolRules, decide};
+use portcullis_policy::{
+    Effective, Grants, Limits, Permit, PluginName, Principal, SecretSource, ToolName, ToolRules, decide,
+};
 use portcullis_runtime::{
     CallRequest, Component, Plugin, Reply, Runtime, RuntimeOptions, StateDir, Surroundings, Terms,
     worker::{WorkerCommand, WorkerLimits},
@@ -21,7 +24,7 @@ use crate::{
     server::Bench,
 };
 
-const TEXT: &str = "the quick brown fox";
+pub(super) const TEXT: &str = "the quick brown fox";
 const CALLS: usize = 5_000;
 const COLD_CALLS: usize = 1_000;
 const WARM_UP: usize = 1_000;
@@ -30,10 +33,16 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let floor = Floor::new(portcullis_artifacts::ECHO)?;
     let dir = tempfile::tempdir()?;
-    let ours = tokio.block_on(Ours::new(bench, &dir.path().join("state")))?;
+    let subject = Subject {
+        component: portcullis_artifacts::ECHO,
+        function: "echo",
+        arguments: Map::from_iter([("text".to_owned(), Value::from(TEXT))]),
+        grants: "",
+    };
+    let ours = tokio.block_on(Ours::new(bench, dir.path(), "state", subject))?;
     let (mut best_floor, mut best_ours) = (Least::default(), Least::default());
     let run_floor = || tokio.block_on(timed_floor(&floor));
-    let run_ours = || tokio.block_on(ours.timed());
+    let run_ours = || tokio.block_on(ours.timed(&Value::from(TEXT)));
     Samples::take(WARM_UP, run_floor)?;
     Samples::take(WARM_UP, run_ours)?;
     let (mut cold_floor, mut cold_ours) = (Least::default(), Least::default());
@@ -61,54 +70,68 @@ async fn timed_floor(floor: &Floor) -> anyhow::Result<Duration> {
     Ok(took)
 }
 
+/// What is called.
+pub(super) struct Subject<'a> {
+    pub(super) component: &'a str,
+    pub(super) function: &'a str,
+    pub(super) arguments: Map<String, Value>,
+    /// As the configuration would have them; relative to the folder.
+    pub(super) grants: &'a str,
+}
+
 /// The plugin, loaded as the host loads it.
-struct Ours {
+pub(super) struct Ours {
     plugin: Plugin,
     permit: Permit,
+    function: usize,
     arguments: Map<String, Value>,
     /// Not on the clock: what a call would note its refusals in.
     record: CallRecord,
 }
 
 impl Ours {
-    async fn new(bench: &Bench, state: &std::path::Path) -> anyhow::Result<Self> {
+    pub(super) async fn new(bench: &Bench, folder: &Path, state: &str, subject: Subject<'_>) -> anyhow::Result<Self> {
         let worker = WorkerCommand {
             program: bench.portcullis().to_owned(),
             arguments: vec!["worker".into()],
             limits: WorkerLimits::default(),
         };
-        let surroundings = Surroundings::of_this_machine(state, Vec::new());
+        let Subject { component, function, arguments, grants } = subject;
+        let surroundings = Surroundings::of_this_machine(folder, Vec::new());
         let options = RuntimeOptions { max_concurrent_calls: sandbox::CALLS, worker, surroundings };
-        let state = StateDir::open(state)?;
+        let state = StateDir::open(&folder.join(state))?;
         let ledger = Ledger::open(&state.join("audit.jsonl"), "bench".into(), &[0; 32], SystemTime::now)?;
         let runtime = Arc::new(Runtime::new(options, &state)?);
-        let component = Component::read(portcullis_artifacts::ECHO.as_ref())?;
+        let component = Component::read(component.as_ref())?;
         let description = Arc::new(runtime.describe(&component).await?);
+        let position = description.functions.iter().position(|found| found.name == function);
         let limits = Limits::default();
+        let grants: Arc<Grants> = Arc::new(toml::from_str(grants)?);
+        let grants = Effective::new(Arc::clone(&grants), grants);
+        let secrets = [("key".to_owned(), SecretSource::File(folder.join("key")))];
         let terms = Terms {
             plugin: PluginName::new("echo")?,
             concurrency: limits.concurrency,
-            grants: Default::default(),
-            secrets: Default::default(),
+            grants: grants.clone(),
+            secrets: Arc::new(secrets.into()),
         };
         let plugin = Plugin::load(&runtime, &component, description, &terms).await?;
-        let rules = ToolRules {
-            plugin: PluginName::new("echo")?,
-            tool: ToolName::new("echo_echo")?,
-            limits,
-            grants: Default::default(),
-        };
+        let rules = ToolRules { plugin: PluginName::new("echo")?, tool: ToolName::new("echo_echo")?, limits, grants };
         let (tool, name) = (rules.tool.clone(), rules.plugin.clone());
         let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
         let record = CallRecord::open(&Arc::new(ledger), permit.principal(), &tool, &name, component.digest(), b"{}")?;
-        let arguments = Map::from_iter([("text".to_owned(), Value::from(TEXT))]);
-        Ok(Self { plugin, permit, arguments, record })
+        let function = position.context("there is no such function")?;
+        Ok(Self { plugin, permit, function, arguments, record })
     }
 
-    async fn timed(&self) -> anyhow::Result<Duration> {
+    pub(super) async fn timed(&self, expected: &Value) -> anyhow::Result<Duration> {
+        self.timed_where(|answer| answer == expected).await
+    }
+
+    pub(super) async fn timed_where(&self, right: impl Fn(&Value) -> bool) -> anyhow::Result<Duration> {
         let request = CallRequest {
             permit: self.permit.clone(),
-            function: 0,
+            function: self.function,
             arguments: self.arguments.clone(),
             id: "bench-1".into(),
             notes: self.record.notes(),
@@ -119,7 +142,8 @@ impl Ours {
         let end = self.plugin.call(request).await;
         let took = began.elapsed();
         let Reply::Structured(answer) = end.result? else { anyhow::bail!("the tool failed") };
-        ensure!(answer.get("result").context("there is no result")? == TEXT);
+        let answer = Value::Object(answer);
+        ensure!(right(answer.get("result").unwrap_or(&answer)), "{answer}");
         Ok(took)
     }
 }

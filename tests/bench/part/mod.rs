@@ -2,6 +2,7 @@
 
 mod approval;
 mod calls;
+mod capabilities;
 mod foreign;
 mod in_process;
 mod list;
@@ -30,12 +31,14 @@ pub(crate) enum Part {
     List,
     /// From the start of the process to the first reply.
     Start,
+    /// Grants that are not used, and a request by grant.
+    Capabilities,
     /// Inspecting, a start with 50 approved plugins, and changes of one.
     Approval,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::InProcess,
         Self::Stdio,
         Self::Http,
@@ -43,6 +46,7 @@ impl Part {
         Self::Memory,
         Self::List,
         Self::Start,
+        Self::Capabilities,
         Self::Approval,
     ];
 
@@ -56,6 +60,7 @@ impl Part {
             Self::Memory => memory::measure(bench, report),
             Self::List => list::measure(bench, report),
             Self::Start => start::measure(bench, report),
+            Self::Capabilities => capabilities::measure(bench, report),
             Self::Approval => approval::measure(bench, report),
         }
     }

@@ -26,19 +26,22 @@ class Tools(ToolsInterface):
         request.set_scheme(http.Scheme_Http())
         request.set_authority(authority)
         request.set_path_with_query(path)
-        answer = outgoing_handler.handle(request, None)
-        answer.subscribe().block()
-        answered = answer.get().value
+        with outgoing_handler.handle(request, None) as answer:
+            with answer.subscribe() as there:
+                there.block()
+            answered = answer.get().value
         if isinstance(answered, Err):
             raise Err(type(answered.value).__name__)
-        response = answered.value
-        body = response.consume().stream()
         text = b""
-        while True:
+        # What is made of another goes before it.
+        with answered.value as response, response.consume() as incoming, incoming.stream() as body:
+            status = response.status()
             try:
-                text += body.blocking_read(65536)
+                while True:
+                    text += body.blocking_read(65536)
             except Err:  # the end of the stream
-                return f"{response.status()} {text.decode()}"
+                pass
+        return f"{status} {text.decode()}"
 
     def read_text(self, path: str) -> str:
         try:

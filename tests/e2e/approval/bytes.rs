@@ -255,5 +255,5 @@ fn a_plugin_that_is_missing_goes_on_from_the_store() {
     drop(host);
     // Of one that nobody approved there is nothing to go on with.
     configure(&folder, "[plugins.gone]\nsource = \"gone.wasm\"\n");
-    refused(&folder, &["serve"], &["component of plugin `gone` is not there", "hint: "]);
+    refused(&folder, &["serve", "--stdio"], &["component of plugin `gone` is not there", "hint: "]);
 }

@@ -52,7 +52,7 @@ fn check(case: &str, folder: &Folder, served: &[&str], trouble: &str) {
     assert_eq!(ready.status, 503, "{case}: {}", ready.body);
     assert_eq!(host.stop().code(), Some(0), "{case}");
     refused(folder, &["list"], &[trouble, "hint: "]);
-    refused(folder, &["serve", "--strict"], &["The lock cannot be used", trouble, "hint: "]);
+    refused(folder, &["serve", "--stdio", "--strict"], &["The lock cannot be used", trouble, "hint: "]);
     let doctor = folder.run(&["doctor"]);
     let said = String::from_utf8_lossy(&doctor.stdout);
     assert_eq!(doctor.status.code(), Some(1), "{case}: {said}");

@@ -49,6 +49,8 @@ fn quarantined(first: &str) -> Folder {
     configure(&folder, &both(first));
     put(&folder, "first.wasm", &answering(1));
     put(&folder, "other.wasm", &answering(2));
+    // For those who grant it.
+    fs::create_dir(folder.path().join("data")).expect("a folder");
     folder
 }
 

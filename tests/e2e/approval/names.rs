@@ -23,14 +23,14 @@ fn configured(first: &str) -> String {
 fn p14_names_that_are_taken_for_anothers_are_refused() {
     for (prefix, function, tool) in [("", "other-answer", "other_answer"), ("Other_", "answer", "Other_answer")] {
         let folder = pair(prefix, function);
-        refused(&folder, &["serve"], &["`first`", "`other`", tool, "hint: in `[plugins.", "prefix = \""]);
+        refused(&folder, &["serve", "--stdio"], &["`first`", "`other`", tool, "hint: in `[plugins.", "prefix = \""]);
         let sha256 = digest(&folder);
         let other = status(&folder, "other")["digest"].as_str().expect("a digest").to_owned();
         done(&folder, &["approve", "other", "--sha256", &other]);
         let expected = ["`first`", "`other`", tool, "hint: in `[plugins.first]`: "];
         let said = refused(&folder, &["approve", "first", "--sha256", &sha256], &expected);
         assert_eq!(events(&folder, "approval.refused").len(), 1);
-        refused(&folder, &["serve"], &expected);
+        refused(&folder, &["serve", "--stdio"], &expected);
         // The line of the hint mends it, and what was approved keeps its name.
         let line = said.lines().find_map(|line| line.strip_prefix("hint: in `[plugins.first]`: ")).expect("a hint");
         configure(&folder, &configured(line));
@@ -54,7 +54,7 @@ fn p14_names_that_look_alike_are_refused() {
     );
     refused(
         &folder,
-        &["serve"],
+        &["serve", "--stdio"],
         &["`forrnat_1ist` of `first` and `format_list` of `other` look the same", "prefix = "],
     );
     refused(&folder, &["list"], &["look the same"]);

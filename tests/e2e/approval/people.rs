@@ -51,7 +51,7 @@ fn check(case: &str, folder: &Folder) {
         &["approve", "first"],
         &["approve", "first", "--sha256", &sha256],
         &["approve", "--lock"],
-        &["serve", "--strict"],
+        &["serve", "--stdio", "--strict"],
         &["call", "first_answer"],
     ] {
         for json in [&[][..], &["--json"]] {

@@ -33,7 +33,7 @@ fn check(folder: &Folder, state: &str, expected: &[&str]) {
     let always = [
         "first.wasm\nsha256 ",
         " bytes\n",
-        "  first_answer\n      The answer. You must call it first.\n      takes {",
+        "  first_answer\n      | The answer. You must call it first.\n      takes {",
         "      gives {",
         "  other machines, by HTTP: granted in part, as listed\n      wasi:http/types@0.2.6\n",
         "  files of this machine: nothing granted\n      wasi:filesystem/types@0.2.6\n",
@@ -61,8 +61,8 @@ fn inspect_shows_what_would_be_approved_and_compiles_nothing() {
     put(&folder, "first.wasm", &plugin(1));
     let to_approve = |folder: &Folder| {
         let data = folder.json(&["inspect", "first", "--json"]);
-        let digest = data["digest"].as_str().expect("a digest");
-        format!("To approve it: portcullis approve first --sha256 {}\n", &digest[..12])
+        let digest = |key: &str| data[key].as_str().expect("a digest")[..12].to_owned();
+        format!("To approve it: portcullis approve first --sha256 {} --review {}\n", digest("digest"), digest("review"))
     };
     assert_eq!(compiled(&folder), 0);
     check(&folder, "quarantined", &[&to_approve(&folder)]);

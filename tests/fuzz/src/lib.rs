@@ -8,6 +8,7 @@
 mod definition;
 mod inspected;
 mod lock;
+mod request;
 
 #[path = "../../../host/runtime/src/component/mod.rs"]
 #[allow(dead_code, unused_imports, reason = "what the mapping of values uses is not used here")]
@@ -16,3 +17,4 @@ pub mod component;
 pub use definition::definition;
 pub use inspected::{generated, inspected};
 pub use lock::lock;
+pub use request::request;

@@ -319,7 +319,7 @@ fn hello_builds_twice_to_the_same_bytes() {
     fs::write(dir.join("src/lib.rs"), "").unwrap();
     let error = build_here(&dir).unwrap_err();
     assert!(matches!(&error, BuildError::NotBuilt { reason: NotBuilt::NoCdylib, .. }), "{error}");
-    assert_eq!(error.hint().as_deref(), Some("write in its `Cargo.toml`:\n[lib]\ncrate-type = [\"cdylib\"]"));
+    assert_eq!(error.hint().as_deref(), Some("write in its `Cargo.toml`, in `[lib]`: crate-type = [\"cdylib\"]"));
     assert_eq!(fs::read(&first.component).unwrap(), first.bytes, "what was built stays");
 }
 

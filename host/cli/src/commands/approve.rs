@@ -9,7 +9,7 @@ use std::{
 
 use portcullis_catalogue::{ApprovalError, Operator};
 use portcullis_policy::{Digest, PluginName};
-use portcullis_trust::{Approval, DigestPrefix, LockReview};
+use portcullis_trust::{Approval, Difference, DigestPrefix, Expected, LineKind, LockReview};
 use serde_json::json;
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 /// What `approve` is asked for.
 pub(crate) struct Approve {
     pub(crate) sha256: Option<String>,
+    pub(crate) review: Option<String>,
     pub(crate) allow_downgrade: bool,
     pub(crate) as_json: bool,
 }
@@ -36,7 +37,7 @@ fn named(name: &str) -> anyhow::Result<PluginName> {
 }
 
 /// Who runs this command: the name that the operating system has for the user, whatever the environment says.
-fn operator() -> Operator {
+pub(crate) fn operator() -> Operator {
     let uid = nix::unistd::getuid();
     let user = nix::unistd::User::from_uid(uid).ok().flatten();
     let name = user.map_or_else(|| format!("uid {uid}"), |user| user.name);
@@ -56,35 +57,67 @@ pub(crate) async fn plugin(config: Config, name: &str, how: Approve) -> anyhow::
     let name = named(name)?;
     let host = looked(config, "approve").await?;
     let operator = operator();
-    let expected = expected(&host, &name, how.sha256.as_deref()).await;
+    // What cannot be reviewed is refused below, with its reason.
+    let before = host.catalogue.review(&name).await.ok();
+    let expected = expected(&host, &name, &how).await;
     let expected = expected.inspect_err(|error| host.catalogue.turned_away(Some(&name), error.as_ref(), &operator))?;
+    let unreviewed = expected.review.is_none();
     let approving = host.catalogue.approve(&name, expected, how.allow_downgrade, &operator);
     let approved = render::waiting("compiling…", approving).await;
     host.close();
     let approved = approved.map_err(|error| fault(&error))?;
-    let digest = approved.approval.sha256;
+    if let Some(difference) = before.and_then(|review| review.difference).filter(|_| unreviewed) {
+        told_wider(&difference);
+    }
+    let why = approved.untidied.as_deref();
+    untidied("approved", why);
+    let (digest, review) = (approved.approval.sha256, approved.review);
     if how.as_json {
         let before = approved.before.map(|before| before.sha256);
-        render::json(&json!({ "plugin": name, "approved": digest, "before": before, "by": operator.name }))?;
+        render::json(&json!({
+            "plugin": name,
+            "approved": digest,
+            "review": review,
+            "before": before,
+            "by": operator.name,
+            "warning": why,
+        }))?;
     } else {
         render::data(&format!("approved {name}, sha256 {digest}, with {} tools\n", approved.approval.tools.len()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The bytes that the operator has looked at: by the digest that was given, or by showing them and asking.
-async fn expected(host: &Host, name: &PluginName, sha256: Option<&str>) -> anyhow::Result<DigestPrefix> {
-    if let Some(text) = sha256 {
+/// Whoever gives the digest of the bytes alone may not have seen that more than bytes are another.
+fn told_wider(difference: &Difference) {
+    let lines = difference.lines();
+    let wider = lines.iter().filter(|line| matches!(line.kind, LineKind::Widening | LineKind::Change));
+    wider.for_each(|line| render::note(&format!("than approved before: {}", line.text)));
+}
+
+/// Something went wrong after what was asked for stood.
+fn untidied(what: &str, why: Option<&str>) {
+    if let Some(why) = why {
+        render::note(&format!("warning: {what}, and not tidied up; the next approval does that: {why}"));
+    }
+}
+
+/// What the operator has looked at: by the digests that were given, or by showing it and asking.
+async fn expected(host: &Host, name: &PluginName, how: &Approve) -> anyhow::Result<Expected> {
+    let prefix = |option: &str, text: &str| {
         let hint = Some(format!("portcullis inspect {name}"));
-        return DigestPrefix::parse(text).map_err(|error| Fault::error(format!("`--sha256`: {error}"), hint));
+        DigestPrefix::parse(text).map_err(|error| Fault::error(format!("`{option}`: {error}"), hint))
+    };
+    let given = how.review.as_deref().map(|text| prefix("--review", text)).transpose()?;
+    if let Some(text) = &how.sha256 {
+        return Ok(Expected { sha256: prefix("--sha256", text)?, review: given });
     }
     let review = host.catalogue.review(name).await.map_err(|error| fault(&error))?;
-    let shown = match &review.difference {
-        Some(difference) => review::difference_text(difference),
-        None => review::as_text(&review, Some(name)),
-    };
-    ask(&shown, &format!("Approve `{name}` with these bytes?"), || review::approve_line(&review, name))?;
-    Ok(review.examined.candidate.sha256.into())
+    let candidate = &review.examined.candidate;
+    let shown = review::question_text(&review, name);
+    ask(&shown, &format!("Approve `{name}` as it is?"), || review::approve_line(&review, name))?;
+    let whole = candidate.digest().ok().map(DigestPrefix::from);
+    Ok(Expected { sha256: candidate.sha256.into(), review: given.or(whole) })
 }
 
 /// `approve --lock`: takes over what a lock says that came from elsewhere.
@@ -92,7 +125,7 @@ pub(crate) async fn lock(config: Config, how: Approve) -> anyhow::Result<ExitCod
     let host = Host::for_review(&config, "approve")?;
     let review = host.catalogue.lock_review().map_err(|error| fault(&error))?;
     let operator = operator();
-    let line = || format!("portcullis approve --lock --sha256 {}", review.digest);
+    let line = || review::accept_line(&review);
     let expected = match &how.sha256 {
         Some(text) => text
             .parse::<Digest>()
@@ -102,7 +135,12 @@ pub(crate) async fn lock(config: Config, how: Approve) -> anyhow::Result<ExitCod
             host.close();
             return Ok(ExitCode::SUCCESS);
         }
-        None => ask(&lock_text(&review), "Accept this lock?", line).map(|()| review.digest),
+        None => {
+            if !on_a_terminal() {
+                show_lock(&review, how.as_json)?;
+            }
+            ask(&review::lock_text(&review), "Accept this lock?", line).map(|()| review.digest)
+        }
     };
     let expected = expected.inspect_err(|error| host.catalogue.turned_away(None, error.as_ref(), &operator))?;
     let accepted = host.catalogue.accept_lock(expected, how.allow_downgrade, &operator);
@@ -118,52 +156,39 @@ pub(crate) async fn lock(config: Config, how: Approve) -> anyhow::Result<ExitCod
             "startedOver": accepted.starts_over.is_some(),
         }))?;
     } else {
-        render::data(&format!("{}accepted the lock, sha256 {}\n", lock_text(&accepted), accepted.digest))?;
+        render::data(&format!("{}accepted the lock, sha256 {}\n", review::lock_text(&accepted), accepted.digest))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What accepting a lock changes, plugin by plugin.
-fn lock_text(review: &LockReview) -> String {
-    let mut text = String::new();
-    if let Some(why) = &review.starts_over {
-        text += &format!("nothing counts as accepted: {}\n", render::escape(&why.to_string()));
-    }
-    for (plugin, block) in &review.added {
-        text += &format!("+ {plugin}: {}\n", block_text(block));
-    }
-    for (plugin, (old, new)) in &review.changed {
-        let back = if review.downgrades.contains(plugin) { ", a downgrade" } else { "" };
-        text += &format!("~ {plugin}: {}\n    instead of {}{back}\n", block_text(new), block_text(old));
-        let (wider, limits) = (new.grants.widened_over(&old.grants), new.limits.widened_over(&old.limits));
-        for change in wider.iter().chain(&limits) {
-            text += &format!("    + {}\n", render::escape(&change.to_string()));
+/// `diff --lock`: what `approve --lock` would accept.
+pub(crate) fn diff_lock(config: &Config, as_json: bool) -> anyhow::Result<ExitCode> {
+    let host = Host::for_review(config, "diff")?;
+    let review = host.catalogue.lock_review();
+    host.close();
+    let review = review.map_err(|error| fault(&error))?;
+    if review.is_empty() && !as_json {
+        render::data("the lock is the one that this host has accepted\n")?;
+    } else {
+        show_lock(&review, as_json)?;
+        if !as_json {
+            render::data(&format!("\nTo accept it: {}\n", review::accept_line(&review)))?;
         }
-        let imports = new.imports.difference(&old.imports);
-        imports.for_each(|import| text += &format!("    + import: {}\n", render::escape(import)));
     }
-    for (plugin, block) in &review.removed {
-        text += &format!("- {plugin}: {}\n", block_text(block));
-    }
-    text
+    Ok(ExitCode::SUCCESS)
 }
 
-fn block_text(block: &Approval) -> String {
-    let tools: Vec<_> = block.tools.keys().map(|tool| tool.as_str()).collect();
-    let grants = serde_json::to_string(&block.grants).unwrap_or_default();
-    render::escape(&format!(
-        "{} sha256 {}, tools {}, grants {grants}, approved by {} at {}",
-        block.source,
-        block.sha256,
-        tools.join(" "),
-        block.approved_by,
-        block.approved_at
-    ))
+fn show_lock(review: &LockReview, as_json: bool) -> anyhow::Result<()> {
+    if as_json { render::json(&review::lock_data(review)) } else { render::data(&review::lock_text(review)) }
+}
+
+fn on_a_terminal() -> bool {
+    io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
 /// Shows something on a terminal and asks for a yes. Elsewhere a digest has to be named.
 fn ask(shown: &str, question: &str, line: impl Fn() -> String) -> anyhow::Result<()> {
-    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+    if !on_a_terminal() {
         return Err(Fault::error("Approving without a terminal needs the digest of what was looked at", Some(line())));
     }
     let mut out = io::stderr().lock();
@@ -188,23 +213,35 @@ pub(crate) async fn diff(config: Config, name: &str, as_json: bool) -> anyhow::R
         Some(difference) if as_json => {
             let lines: Vec<_> = difference.lines().iter().map(|line| line.text.clone()).collect();
             let approve = difference.widens().then(|| review::approve_line(&review, &name));
-            render::json(&json!({
+            let mut data = json!({
                 "plugin": name,
+                "review": review.examined.candidate.digest().ok(),
                 "differs": !difference.is_empty(),
                 "needsApproval": difference.widens(),
                 "difference": difference,
                 "lines": lines,
                 "approve": approve,
-            }))?;
+            });
+            if let Some(data) = data.as_object_mut() {
+                data.extend(review::against(&review));
+            }
+            render::json(&data)?;
         }
-        Some(difference) if difference.is_empty() => render::data("nothing differs from what was approved\n")?,
+        Some(difference) if difference.is_empty() => {
+            render::data(&format!("nothing differs from what was approved\n{}", review::against_text(&review)))?;
+        }
         Some(difference) => {
-            let next = if difference.widens() {
+            let next = if review.examined.refused.is_some() {
+                "\nIt cannot be approved as it is.\n".to_owned()
+            } else if difference.widens() {
                 format!("\nTo approve it: {}\n", review::approve_line(&review, &name))
             } else {
                 "\nNothing of it needs approval: what is narrower holds at once\n".to_owned()
             };
-            render::data(&format!("{}{next}", review::difference_text(difference)))?;
+            let (shown, against) = (review::difference_text(difference), review::against_text(&review));
+            let whole = review.examined.candidate.digest();
+            let whole = whole.map(|digest| format!("\nreview {digest}, of all that would be approved\n"));
+            render::data(&format!("{shown}{against}{}{next}", whole.unwrap_or_default()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -235,9 +272,10 @@ pub(crate) async fn remove(config: Config, name: &str, as_json: bool) -> anyhow:
     let removed = host.catalogue.remove(&name, &operator()).await;
     host.close();
     let removed = removed.map_err(|error| fault(&error))?;
-    let digest = removed.as_ref().map(|approval| approval.sha256);
+    untidied("removed", removed.untidied.as_deref());
+    let digest = removed.before.as_ref().map(|approval| approval.sha256);
     if as_json {
-        render::json(&json!({ "plugin": name, "removed": digest }))?;
+        render::json(&json!({ "plugin": name, "removed": digest, "warning": removed.untidied }))?;
     } else {
         match digest {
             Some(digest) => render::data(&format!("removed the approval of {name}, sha256 {digest}\n"))?,

@@ -65,7 +65,9 @@ pub(crate) async fn run(
     let (printed, dropped) = account.printed.unwrap_or_default();
     if log {
         for line in &printed {
-            render::note(&format!("{}: {}", line.source.as_str(), line.text));
+            for text in line.text.split('\n') {
+                render::note(&format!("{}: {text}", line.source.as_str()));
+            }
         }
         if dropped > 0 {
             render::note(&format!("{dropped} more bytes were not kept"));
@@ -97,13 +99,14 @@ pub(crate) async fn run(
     match result {
         Ok(Reply::Structured(object)) => {
             if !as_json {
-                render::data(&render::escape(&serde_json::to_string_pretty(&object)?))?;
+                render::json(&object)?;
                 render::note(&cost);
             }
             Ok(ExitCode::SUCCESS)
         }
         Ok(Reply::ToolError(error)) => {
-            Err(Fault::error(format!("The tool answered with an error, after {cost}:\n  {}", error.text), None))
+            let what = format!("The tool answered with an error, after {cost}:");
+            Err(Fault::of_lines(std::iter::once(what).chain(render::quoted(&error.text)), None))
         }
         Err(error @ CallError::BadArguments(_)) => {
             Err(Fault::error(error.to_string(), Some("`portcullis inspect NAME` shows what the tool takes".into())))

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::{
     config::Config,
-    host::{Host, start_fault},
+    host::{Host, several, start_fault},
     render,
 };
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
         return Err(start_fault(&wrong));
     }
     if !broken.is_empty() {
-        return Err(render::Fault::error(broken.join("\n  and: "), Some("portcullis list".into())));
+        return Err(render::Fault::of_lines(several(broken.into_iter()), Some("portcullis list".into())));
     }
     let (plugins, tools) = (snapshot.plugins().len(), snapshot.tools().len());
     render::data(&format!("{} is in order: {plugins} plugins, {tools} approved tools\n", path.display()))?;

@@ -92,7 +92,7 @@ pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> 
 pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
     // Before the build, which takes long: an address that is taken is said at once.
-    let door = HttpDoor::bind(http).await.map_err(|error| fault(&error, error.hint()))?;
+    let door = HttpDoor::bind(http, false).map_err(|error| fault(&error, error.hint()))?;
     let address = door.address();
     let mut workspace = find(&dirs)?;
     // Before the build too: what changes meanwhile is not lost.
@@ -101,7 +101,7 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
     let host = open("dev")?;
     host.apply(workspace.specs()).await?;
     render::waiting("compiling…", host.catalogue.settled()).await;
-    render::note(&welcome(&host, &dirs, address));
+    render::notes(&welcome(&host, &dirs, address));
 
     // In a task of its own, since a rebuild blocks this one.
     let gateway = Arc::clone(&host.gateway);

@@ -3,32 +3,38 @@
 use std::{path::Path, process::ExitCode};
 
 use portcullis_authoring::WASM_TARGET;
+use portcullis_trust::escaped;
 use serde_json::json;
 
 use crate::{config::Config, host::Host, render};
 
 struct Finding {
     ok: bool,
+    /// Escaped.
     what: String,
     hint: Option<String>,
 }
 
-fn good(what: impl Into<String>) -> Finding {
-    Finding { ok: true, what: what.into(), hint: None }
+fn good(what: impl AsRef<str>) -> Finding {
+    Finding { ok: true, what: escaped(what.as_ref()).to_string(), hint: None }
 }
 
-fn bad(what: impl Into<String>, hint: impl Into<Option<String>>) -> Finding {
-    Finding { ok: false, what: what.into(), hint: hint.into() }
+fn bad(what: impl AsRef<str>, hint: impl Into<Option<String>>) -> Finding {
+    Finding { ok: false, what: escaped(what.as_ref()).to_string(), hint: hint.into() }
+}
+
+fn failed(error: &anyhow::Error) -> Finding {
+    Finding { ok: false, what: render::told(error), hint: None }
 }
 
 pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let mut findings = machine();
     match Config::read(path) {
-        Err(error) => findings.push(bad(error.to_string(), None)),
+        Err(error) => findings.push(failed(&error)),
         Ok(config) => {
             findings.push(good(format!("the configuration `{}` is valid", path.display())));
             match Host::open(&config, "doctor") {
-                Err(error) => findings.push(bad(error.to_string(), None)),
+                Err(error) => findings.push(failed(&error)),
                 Ok(host) => {
                     findings.push(good(format!("the state directory `{}` is private", host.state.path().display())));
                     plugins(&host, config, &mut findings).await;
@@ -43,8 +49,8 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
         render::json(&json!({ "ok": ok, "findings": all }))?;
     } else {
         for Finding { ok, what, hint } in &findings {
-            let hint = hint.as_ref().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
-            render::data(&render::escape(&format!("{} {what}{hint}\n", if *ok { "ok   " } else { "fault" })))?;
+            let hint = hint.as_ref().map(|hint| format!("\n      hint: {}", escaped(hint))).unwrap_or_default();
+            render::data(&format!("{} {what}{hint}\n", if *ok { "ok   " } else { "fault" }))?;
         }
     }
     Ok(ExitCode::from(u8::from(!ok)))

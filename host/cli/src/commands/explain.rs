@@ -3,6 +3,7 @@
 use std::{path::Path, process::ExitCode, sync::Arc};
 
 use portcullis_policy::{Access, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget};
+use portcullis_trust::escaped;
 use serde_json::json;
 
 use crate::{
@@ -30,7 +31,13 @@ impl Answer {
     }
 }
 
-pub(crate) fn run(path: &Path, config: Config, name: &str, question: &Question, as_json: bool) -> anyhow::Result<ExitCode> {
+pub(crate) fn run(
+    path: &Path,
+    config: Config,
+    name: &str,
+    question: &Question,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
     let list = || Some("portcullis list".to_owned());
     let name = PluginName::new(name).map_err(|error| Fault::error(error.to_string(), list()))?;
     let Some(spec) = config.plugins.iter().find(|spec| spec.name == name) else {
@@ -43,7 +50,8 @@ pub(crate) fn run(path: &Path, config: Config, name: &str, question: &Question, 
     let approval = standing.and_then(|standing| standing.accepted(&name));
     host.close();
     // Nothing of what nobody approved runs. What the configuration says of it is worth knowing all the same.
-    let approved = approval.as_ref().map_or_else(|| Arc::clone(&configured), |approval| Arc::new(approval.grants.clone()));
+    let approved =
+        approval.as_ref().map_or_else(|| Arc::clone(&configured), |approval| Arc::new(approval.grants.clone()));
     let effective = Effective::new(approved, configured);
     let answer = answer(&name, &effective, &lines, question)?;
     let shown = path.display();
@@ -59,13 +67,15 @@ pub(crate) fn run(path: &Path, config: Config, name: &str, question: &Question, 
         }))?;
     } else {
         let word = if answer.allowed { "allowed" } else { "denied" };
-        let place = answer.line.map(|line| format!(" ({shown}:{line})")).unwrap_or_default();
-        let hint = answer.hint.map(|hint| format!("hint: {hint}\n")).unwrap_or_default();
-        let waits = match approval {
-            Some(_) => String::new(),
-            None => format!("nobody has approved `{name}`, so nothing of it runs: portcullis inspect {name}\n"),
-        };
-        render::data(&render::escape(&format!("{word}: {}{place}\n{hint}{waits}", answer.reason)))?;
+        let place = answer.line.map(|line| format!(" ({}:{line})", escaped(&shown.to_string()))).unwrap_or_default();
+        let mut text = format!("{word}: {}{place}\n", escaped(&answer.reason));
+        if let Some(hint) = &answer.hint {
+            text += &format!("hint: {}\n", escaped(hint));
+        }
+        if approval.is_none() {
+            text += &format!("nobody has approved `{name}`, so nothing of it runs: portcullis inspect {name}\n");
+        }
+        render::data(&text)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -94,7 +104,11 @@ fn http(name: &PluginName, grants: &Effective, lines: &GrantLines, method: &str,
     Ok(match grants.http(method, &target) {
         HttpDecision::Allowed { by, private } => {
             let ranges: Vec<_> = private.iter().map(ToString::to_string).collect();
-            let to = if ranges.is_empty() { "global addresses alone".to_owned() } else { ranges.join(", ") + " and global addresses" };
+            let to = if ranges.is_empty() {
+                "global addresses alone".to_owned()
+            } else {
+                ranges.join(", ") + " and global addresses"
+            };
             Answer::allowed(format!("`{by}` of `http` allows it, to {to}"), lines.http(by))
         }
         HttpDecision::Denied(denied) => {
@@ -121,11 +135,19 @@ fn files(name: &PluginName, grants: &Effective, lines: &GrantLines, path: &str, 
         }
         FileDecision::ReadOnly(entry) => {
             let place = lines.files(entry.guest());
-            Answer::denied(format!("`{entry}` of `files` opens it to be read alone"), place, line(entry.guest(), entry.host()))
+            Answer::denied(
+                format!("`{entry}` of `files` opens it to be read alone"),
+                place,
+                line(entry.guest(), entry.host()),
+            )
         }
         FileDecision::Unapproved(entry) => {
             let place = lines.files(entry.guest());
-            Answer::denied(format!("the entry of `files` that opens it waits for approval: `{entry}`"), place, diff(name))
+            Answer::denied(
+                format!("the entry of `files` that opens it waits for approval: `{entry}`"),
+                place,
+                diff(name),
+            )
         }
         FileDecision::NoEntry => Answer::denied("no entry of `files` opens it".to_owned(), None, line(path, "FOLDER")),
     }

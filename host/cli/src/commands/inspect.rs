@@ -88,7 +88,8 @@ async fn of_file(host: &Host, source: PathBuf) -> anyhow::Result<Review> {
     host.close();
     let examined = examined.map_err(|unfit| {
         let reason = unfit.state.reason().unwrap_or("nothing is known of it");
-        Fault::error(format!("`{}` cannot be inspected\n  cause: {reason}", spec.source.display()), None)
+        let what = format!("`{}` cannot be inspected", spec.source.display());
+        Fault::of_lines([what, format!("cause: {reason}")], None)
     })?;
     Ok(Review {
         findings: examined.findings(&ToolNames::default()),

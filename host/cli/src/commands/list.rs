@@ -27,15 +27,21 @@ pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCod
         render::data(&render::table(&rows))?;
     }
     for error in &wrong {
-        render::note(&format!("error: {error}\nhint: {}", error.hint()));
+        trouble(&error.to_string(), Some(&error.hint()));
     }
     host.close();
     if let Some(trouble) = snapshot.trouble() {
-        let hint = trouble.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        render::note(&format!("error: {}{hint}", trouble.what));
+        self::trouble(&trouble.what, trouble.hint.as_deref());
     }
     let bad = !wrong.is_empty()
         || snapshot.trouble().is_some()
         || snapshot.plugins().iter().any(|plugin| plugin.state.is_fault());
     Ok(ExitCode::from(u8::from(bad)))
+}
+
+fn trouble(what: &str, hint: Option<&str>) {
+    render::note(&format!("error: {what}"));
+    if let Some(hint) = hint {
+        render::note(&format!("hint: {hint}"));
+    }
 }

@@ -8,6 +8,7 @@ mod dev;
 mod doctor;
 mod explain;
 mod inspect;
+mod key;
 mod list;
 mod serve;
 
@@ -32,35 +33,49 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Check { schema: true } => render::json(&Config::schema()).map(|()| ExitCode::SUCCESS),
         Command::Build { dir } => build::run(&dir, json),
-        command => tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async {
-            // In a task, since only tasks may say that they block.
-            tokio::spawn(asynchronous(config, json, command)).await?
-        }),
+        Command::Serve { stdio, http, agent, strict, harden } => {
+            // What has to be done before the first thread starts.
+            let how = serve::How { stdio, http, agent, strict, harden };
+            let serve = serve::Serve::prepare(config, how)?;
+            on_threads(serve.run())
+        }
+        command => on_threads(asynchronous(config, json, command)),
     }
+}
+
+/// Runs a command on threads that share its work.
+fn on_threads(command: impl Future<Output = anyhow::Result<ExitCode>> + Send + 'static) -> anyhow::Result<ExitCode> {
+    // In a task, since only tasks may say that they block.
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(async { tokio::spawn(command).await? })
 }
 
 async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) -> anyhow::Result<ExitCode> {
     let read = || Config::read(&config);
     match command {
-        Command::Serve { stdio, http, strict } => serve::run(&config, read()?, stdio, http, strict).await,
         Command::Dev { dirs, http } => dev::run(dirs, http).await,
         Command::Inspect { what } => inspect::run(&config, &what, json).await,
-        Command::Approve { name, lock, sha256, allow_downgrade } => {
-            let how = approve::Approve { sha256, allow_downgrade, as_json: json };
+        Command::Approve { name, lock, sha256, review, allow_downgrade } => {
+            let how = approve::Approve { sha256, review, allow_downgrade, as_json: json };
             match name {
                 Some(name) if !lock => approve::plugin(read()?, &name, how).await,
                 Some(_) | None => approve::lock(read()?, how).await,
             }
         }
-        Command::Diff { name } => approve::diff(read()?, &name, json).await,
+        Command::Diff { name, lock } => match name {
+            Some(name) if !lock => approve::diff(read()?, &name, json).await,
+            Some(_) | None => approve::diff_lock(&read()?, json),
+        },
         Command::Disable { name } => approve::disable(read()?, &name, json).await,
         Command::Remove { name } => approve::remove(read()?, &name, json).await,
         Command::List => list::run(read()?, json).await,
         Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
         Command::Explain { plugin, question } => explain::run(&config, read()?, &plugin, &question, json),
+        Command::Key { what } => key::run(&read()?, what, json),
         Command::Check { .. } => check::run(&config, read()?, json).await,
         Command::Doctor => doctor::run(&config, json).await,
-        Command::Build { .. } | Command::Completions { .. } | Command::Worker(_) => Ok(ExitCode::SUCCESS),
+        Command::Serve { .. } | Command::Build { .. } | Command::Completions { .. } | Command::Worker(_) => {
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
-use portcullis_policy::{Grants, PluginName};
+use portcullis_policy::{AgentName, Grants, PluginName, RoleName, RoleRules};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -31,6 +31,23 @@ pub(crate) struct File {
     /// Secrets that the host puts into requests of plugins that are granted them, by name: `[secrets.NAME]`.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, Secret>,
+    /// What agents may call and read, by role: `[roles.NAME]`. Without a rule that allows it, nothing.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, grants::Role>")]
+    pub(crate) roles: BTreeMap<RoleName, RoleRules>,
+    /// The agents: `[agents.NAME]`. As soon as there is one, callers over HTTP have to say who they are.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Agent>")]
+    pub(crate) agents: BTreeMap<AgentName, Agent>,
+}
+
+/// One agent. Its keys are made by `portcullis key new NAME`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Agent {
+    /// A role of `[roles]`. Example: `role = "researcher"`
+    #[schemars(with = "String")]
+    pub(crate) role: RoleName,
 }
 
 /// Where a secret is. Exactly one of the three; its value stands in no log, error or record.

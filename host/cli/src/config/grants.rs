@@ -1,4 +1,4 @@
-//! What may stand below `[plugins.NAME.grants]`, for the JSON Schema alone: `policy` reads it, and says what is wrong.
+//! What may stand below `[plugins.NAME.grants]` and `[roles.NAME]`, for the JSON Schema alone: `policy` reads it, and says what is wrong.
 
 #![expect(dead_code, reason = "the schema is made of the types, and nothing is read into them")]
 
@@ -82,4 +82,16 @@ struct KeyValue {
 enum Access {
     Read,
     ReadWrite,
+}
+
+/// A role. `*` in a pattern stands for any number of characters.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub(super) struct Role {
+    /// Tools that may be called, as `TOOL` or `PLUGIN/TOOL`. Example: `allow = ["context_*", "weather/*"]`
+    allow: Option<Vec<String>>,
+    /// Tools that may not, whatever `allow` says. Example: `deny = ["context_delete"]`
+    deny: Option<Vec<String>>,
+    /// Resources that may be read; `**` goes beyond `/`. Example: `resources = ["kv://shared/research/**"]`
+    resources: Option<Vec<String>>,
 }

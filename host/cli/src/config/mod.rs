@@ -9,6 +9,7 @@ mod units;
 use std::path::{Path, PathBuf};
 
 use portcullis_catalogue::PluginSpec;
+use portcullis_policy::Statutes;
 
 pub(crate) use self::lines::GrantLines;
 use crate::render::Fault;
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) http: std::net::SocketAddr,
     /// Calls that compute at one time.
     pub(crate) max_concurrent_calls: u32,
+    /// Roles and agents.
+    pub(crate) statutes: Statutes,
     /// The plugins, by name.
     pub(crate) plugins: Vec<PluginSpec>,
 }
@@ -37,26 +40,25 @@ impl Config {
     /// A fault that names the file, the line or key, and the mend.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let shown = path.display();
+        let invalid = || format!("The configuration `{shown}` is not valid");
         let text = std::fs::read_to_string(path).map_err(|error| {
             let hint = (error.kind() == std::io::ErrorKind::NotFound)
                 .then(|| "name another file with `--config FILE`, or try `portcullis dev DIR` without one".to_owned());
-            Fault::error(format!("Could not read the configuration `{shown}`\n  cause: {error}"), hint)
+            Fault::of_lines([format!("Could not read the configuration `{shown}`"), format!("cause: {error}")], hint)
         })?;
         let file: file::File = toml::from_str(&text).map_err(|error| {
             let message = error.message().to_owned();
             let place = error.span().map(|span| place(&text, span.start)).unwrap_or_default();
-            Fault::error(format!("The configuration `{shown}` is not valid\n  {place}{message}"), Some(mend(&message)))
+            Fault::of_lines([invalid(), format!("{place}{message}")], Some(mend(&message)))
         })?;
         // A bare file name has an empty parent, which is the current folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        resolve::resolve(file, folder).map_err(|wrong| {
-            Fault::error(format!("The configuration `{shown}` is not valid\n  {}", wrong.message), Some(wrong.hint))
-        })
+        resolve::resolve(file, folder).map_err(|wrong| Fault::of_lines([invalid(), wrong.message], Some(wrong.hint)))
     }
 
-    /// This configuration with the plugins of another.
+    /// This configuration with the plugins, roles and agents of another.
     pub(crate) fn with_plugins_of(&self, other: &Self) -> Self {
-        Self { plugins: other.plugins.clone(), ..self.clone() }
+        Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), ..self.clone() }
     }
 
     /// The JSON Schema of the file.

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use portcullis_catalogue::{PluginSpec, ToolSpec};
-use portcullis_policy::{Annotations, Limits, LimitsOverride, PluginName, SecretSource, ToolName, snake_case};
+use portcullis_policy::{
+    Annotations, Limits, LimitsOverride, PluginName, SecretSource, Statutes, StatutesError, ToolName, snake_case,
+};
 
 use crate::config::{Config, file};
 
@@ -32,6 +34,15 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
     let secrets = file.secrets.into_iter().map(|(name, written)| Ok((name.clone(), secret(&name, written, folder)?)));
     let secrets = Arc::new(secrets.collect::<Result<BTreeMap<_, _>, Wrong>>()?);
     let plugins = file.plugins.into_iter().map(|(name, written)| plugin(name, written, &defaults, &secrets, folder));
+    let agents = file.agents.into_iter().map(|(name, agent)| (name, agent.role)).collect();
+    let statutes = Statutes::new(file.roles, agents).or_else(|error| {
+        let hint = match &error {
+            StatutesError::NoRole { role, .. } => format!("[roles.{role}]"),
+            StatutesError::Alike { other, .. } => format!("another name for `{other}`"),
+            StatutesError::Long { .. } => "patterns with `*`, or a second role".to_owned(),
+        };
+        wrong(error.to_string(), hint)
+    })?;
     let state_dir = folder.join(file.state_dir);
     Ok(Config {
         state_dir,
@@ -39,6 +50,7 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         server_name: file.server.name,
         http: file.server.http,
         max_concurrent_calls: calls,
+        statutes,
         plugins: plugins.collect::<Result<_, _>>()?,
     })
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Access, FileDecision, FileGrant, Grants, HttpDecision, HttpDenied, KvGrant, RequestTarget, SecretGrant, files::holding};
+use super::{
+    Access, FileDecision, FileGrant, Grants, HttpDecision, HttpDenied, KvGrant, RequestTarget, SecretGrant,
+    files::holding,
+};
 
 /// The intersection of approved and configured grants. A narrowing of either holds at once, a widening only in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

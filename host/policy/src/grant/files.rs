@@ -48,6 +48,12 @@ impl FileGrant {
     pub fn quota(&self) -> u64 {
         self.quota
     }
+
+    /// The entry as it would be written with another access and quota; for hints.
+    pub fn line(&self, access: Access, quota: u64) -> String {
+        let (host, guest, quota) = (&self.host, &self.guest, size(quota));
+        format!("{{ host = {host:?}, guest = {guest:?}, access = \"{access}\", quota = \"{quota}\" }}")
+    }
 }
 
 impl fmt::Display for FileGrant {

@@ -1,6 +1,7 @@
 //! What a plugin may reach, one file a kind: reading, matching, comparing, intersecting. Nothing is opened or sent here.
 
 mod access;
+mod address;
 mod compare;
 mod effective;
 mod env;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     access::Access,
+    address::is_global,
     effective::Effective,
     files::{DEFAULT_QUOTA, FileDecision, FileGrant, MAX_QUOTA},
     host::Host,

@@ -67,6 +67,15 @@ impl RequestTarget {
         Ok(Self { scheme, host, port, path: Path::literal(path)? })
     }
 
+    /// The target of a request that a program hands over in parts. `authority` is a host, and a port where it has one.
+    ///
+    /// # Errors
+    /// As [`RequestTarget::new`], and for user info.
+    pub fn of_parts(scheme: &str, authority: &str, path: &str) -> Result<Self, UrlFault> {
+        let (host, port) = split_authority(authority)?;
+        Self::new(scheme, host, port, path)
+    }
+
     /// The target that `url` names. Its query is no part of it.
     ///
     /// # Errors
@@ -191,15 +200,20 @@ impl<'a> Parts<'a> {
         let (rest, query) = rest.split_once('?').map_or((rest, None), |(rest, query)| (rest, Some(query)));
         // A backslash ends the host for browsers. Here it stays in it, and is refused there.
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        if authority.contains('@') {
-            return Err(UrlFault::UserInfo);
-        }
-        let end = authority.rfind(']').unwrap_or(0);
-        let colon = authority.get(end..).and_then(|rest| rest.find(':')).map(|colon| end + colon);
-        let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
-        let port = port.strip_prefix(':').map(read_port).transpose()?;
+        let (host, port) = split_authority(authority)?;
         Ok(Self { scheme, host, port, path, query })
     }
+}
+
+/// The host, an IPv6 address in its brackets, and the port where one is written.
+fn split_authority(authority: &str) -> Result<(&str, Option<u16>), UrlFault> {
+    if authority.contains('@') {
+        return Err(UrlFault::UserInfo);
+    }
+    let end = authority.rfind(']').unwrap_or(0);
+    let colon = authority.get(end..).and_then(|rest| rest.find(':')).map(|colon| end + colon);
+    let (host, port) = authority.split_at(colon.unwrap_or(authority.len()));
+    Ok((host, port.strip_prefix(':').map(read_port).transpose()?))
 }
 
 fn read_port(text: &str) -> Result<u16, UrlFault> {

@@ -78,7 +78,7 @@ impl Granted {
         Ok(Self {
             variables: Arc::new(env::Variables::of(&terms.grants)),
             settings: Arc::new(config::variables(&terms.grants)),
-            directories: Arc::new(files::Directories::open(&terms.grants, surroundings)?),
+            directories: Arc::new(files::Directories::open(terms, surroundings)?),
             egress: Arc::new(http::Egress::open(terms, surroundings)?),
         })
     }

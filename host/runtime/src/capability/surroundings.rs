@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
 
-use portcullis_policy::{Effective, PluginName, SecretSource};
+use portcullis_policy::{Access, Effective, PluginName, SecretSource};
 
 /// Looks the addresses of a host up, once for each request.
 pub type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
@@ -16,6 +16,8 @@ pub struct Surroundings {
     pub never: Vec<PathBuf>,
     /// How names become addresses.
     pub resolve: Resolve,
+    /// The directories that this process can still open, with what it may do there, where it confined itself.
+    pub reachable: Option<Vec<(PathBuf, Access)>>,
 }
 
 impl Surroundings {
@@ -27,7 +29,7 @@ impl Surroundings {
                 Ok(found.map(|address| address.ip()).collect())
             })
         });
-        Self { base: base.into(), never, resolve }
+        Self { base: base.into(), never, resolve, reachable: None }
     }
 }
 

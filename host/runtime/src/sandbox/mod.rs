@@ -2,6 +2,7 @@
 
 mod limiter;
 mod log;
+mod reasons;
 mod turns;
 
 use std::{sync::Arc, time::Instant};
@@ -53,7 +54,7 @@ pub(crate) struct Sandbox {
     wasi: WasiCtx,
     http: WasiHttpCtx,
     requests: capability::http::Requests,
-    pub(crate) files: capability::files::Ctx,
+    files: capability::files::Ctx,
     pub(crate) settings: Arc<WasiConfigVariables>,
     pub(crate) logging: capability::logging::Ctx,
     table: ResourceTable,
@@ -107,6 +108,11 @@ impl Sandbox {
         store.set_hostcall_fuel(output.saturating_mul(HOST_BYTES_PER_OUTPUT_BYTE).max(MIN_HOST_CALL_BYTES));
         Ok(store)
     }
+
+    /// The call's files, with the table that its handles are in.
+    pub(crate) fn files(&mut self) -> capability::files::View<'_> {
+        capability::files::View { ctx: &mut self.files, table: &mut self.table }
+    }
 }
 
 /// All that a component can import. WASI links for everyone, inert without a grant: language runtimes import what their
@@ -130,7 +136,7 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandb
 /// WASI but for files, interface by interface: upstream links all or nothing.
 fn wasi(l: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     use wasmtime_wasi::p2::bindings::{cli, clocks, random, sockets};
-    wasmtime_wasi_io::bindings::wasi::io::error::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
+    reasons::add_to_linker(l)?;
     wasmtime_wasi_io::bindings::wasi::io::poll::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
     wasmtime_wasi_io::bindings::wasi::io::streams::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
     clocks::wall_clock::add_to_linker::<_, WasiClocks>(l, Sandbox::clocks)?;

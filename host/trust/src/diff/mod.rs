@@ -1,5 +1,6 @@
 //! What differs between what was approved and what lies there now. Says what a change widens; approves nothing.
 
+mod blocks;
 mod carriers;
 mod hints;
 mod lines;
@@ -119,12 +120,6 @@ impl Difference {
             || !self.imports_added.is_empty()
             || !self.widened.is_empty()
             || !self.tools_widened.is_empty()
-    }
-
-    /// Whether something differs and none of it needs approval: tools no longer chosen, narrower grants or limits,
-    /// another place for the same bytes. It takes effect at once.
-    pub fn narrows_only(&self) -> bool {
-        !self.is_empty() && !self.widens()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use portcullis_policy::PluginName;
+use portcullis_policy::{Digest, PluginName};
 use serde_json::Value;
 
 use crate::{
@@ -22,10 +22,12 @@ pub(super) enum Unfit {
     Number(String),
 }
 
-/// The lines of a block: `plugins.NAME.size = 4096`, and lists with a line an entry.
-pub(super) fn block(plugin: &PluginName, approval: &Approval) -> Result<String, Unfit> {
+/// The lines of a block: `plugins.NAME.size = 4096`, and lists with a line an entry. `digest` is that of its grants and
+/// limits, and stands below them.
+pub(super) fn block(plugin: &PluginName, approval: &Approval, digest: Digest) -> Result<String, Unfit> {
     let mut text = String::new();
     lines(&format!("plugins.{plugin}"), &serde_json::to_value(approval)?, &mut text)?;
+    lines(&format!("plugins.{plugin}.digest"), &Value::String(digest.to_string()), &mut text)?;
     Ok(text)
 }
 

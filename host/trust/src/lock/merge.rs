@@ -6,6 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
+use portcullis_policy::Digest;
+
 use super::*;
 use crate::samples::{approval, grants, name};
 

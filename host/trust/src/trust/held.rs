@@ -44,4 +44,9 @@ fn grants_of_every_kind_are_approved() {
     let lock = house.lock();
     house.write("portcullis.lock", &lock.replace("private = [\"10.0.0.0/8\"]", "private = [\"10.0.0.0/9\"]"));
     house.check("one range narrowed by hand", "edited grants.http", "2", "unapproved");
+    let mut edited = Lock::parse(&lock).expect("a lock");
+    let text = serde_json::to_string(&approval.grants).expect("json").replace("10.0.0.0/8", "10.0.0.0/9");
+    edited.plugins.get_mut("alpha").expect("alpha").grants = serde_json::from_str(&text).expect("grants");
+    house.write("portcullis.lock", &edited.render(&std::collections::BTreeSet::new()).expect("text"));
+    house.check("the same with its digest", "edited grants.http", "2", "unapproved");
 }

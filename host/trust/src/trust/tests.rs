@@ -25,7 +25,7 @@ pub(super) fn open(folder: &Path, key: u8, step: Option<fn(Step)>) -> Trust {
 
 pub(super) fn request(digest: Digest) -> ApproveRequest {
     ApproveRequest {
-        expected: DigestPrefix::parse(&digest.short()).expect("a prefix"),
+        expected: DigestPrefix::parse(&digest.short()).expect("a prefix").into(),
         allow_downgrade: false,
         by: "alice".to_owned(),
         at: "2026-11-21T12:00:00Z".to_owned(),
@@ -99,7 +99,7 @@ impl House {
 fn approving_says_what_it_changed_and_lasts() {
     let house = House::new();
     house.check("approved twice", "2", "2", "unapproved");
-    let Approved { before, approval } = approve(&house.trust, "alpha", 3).expect("approved");
+    let Approved { before, approval, .. } = approve(&house.trust, "alpha", 3).expect("approved");
     assert_eq!(before.map(|before| before.sha256), Some(candidate("alpha", 2).sha256));
     assert_eq!(approval.approved_by, "alice");
     let candidate = candidate("alpha", 3);
@@ -112,7 +112,7 @@ fn approving_says_what_it_changed_and_lasts() {
     again.check("opened again", "3", "2", "unapproved");
     assert_eq!(again.trust.reload().accepted(&name("alpha")).as_deref(), Some(&approval));
     let removed = again.trust.remove(&name("alpha"), &BTreeSet::from([name("alpha")])).expect("removed");
-    assert_eq!(removed, Some(approval));
+    assert_eq!(removed.before, Some(approval));
     again.check("removed", "unapproved", "2", "unapproved");
     assert!(again.lock().contains("# begin alpha\n# end alpha\n"));
 }
@@ -268,6 +268,7 @@ fn a_lost_key_or_record_is_never_an_empty_record() {
         assert!(house.trust.disable(&name("alpha")).is_err(), "{what}");
         let review = house.trust.lock_changes().expect(what);
         assert!(review.starts_over.is_some() && review.added.len() == 2, "{what}");
+        // Everything is shown as new; what an unsealed record says is older needs no flag.
         house.trust.accept_lock(review.digest, false).expect(what);
         house
     };
@@ -356,8 +357,16 @@ fn a_write_keeps_the_blocks_of_others_and_the_last_generations() {
     }
     assert_eq!(Lock::parse(&house.lock()).expect("a lock").plugins.get("other"), Some(&foreign));
     house.check("approved beside", "9", "2", "never_accepted");
-    let kept = (1..10).filter(|version| house.trust.components().get(candidate("alpha", *version).sha256).is_ok());
-    assert_eq!(kept.collect::<Vec<_>>(), [6, 7, 8, 9]);
+    let whole = |version: &u64| {
+        let candidate = candidate("alpha", *version);
+        let mut definitions =
+            candidate.tools.values().map(|tool| crate::definition_digest(&tool.json).expect("a digest"));
+        let kept = definitions.all(|digest| house.trust.components().definition(digest).is_ok());
+        let bytes = house.trust.components().get(candidate.sha256).is_ok();
+        assert_eq!(kept, bytes, "version {version} is there in part");
+        bytes
+    };
+    assert_eq!((1..10).filter(whole).collect::<Vec<_>>(), [6, 7, 8, 9]);
     assert!(house.trust.components().get(foreign.sha256).is_ok());
 }
 
@@ -381,4 +390,99 @@ fn no_key_is_shown() {
     let house = House::new();
     assert!(!format!("{:?}", house.trust).contains("7, 7"));
     assert!(matches!(LockReason::Deleted.hint(), Some(hint) if hint.contains("git checkout")));
+}
+
+/// H3: what the operator has read is more than bytes.
+#[test]
+fn a_review_is_of_everything_that_is_approved() {
+    let house = House::new();
+    let read = candidate("alpha", 3);
+    let review = read.digest().expect("a digest");
+    let reviewed = |candidate: &Candidate, prefix: &str| {
+        let review = Some(DigestPrefix::parse(prefix).expect("a prefix"));
+        let request = request(candidate.sha256);
+        let expected = crate::Expected { review, ..request.expected };
+        house.trust.approve(candidate, &bytes("alpha", 3), ApproveRequest { expected, ..request })
+    };
+    type Change = fn(&mut Candidate);
+    let changes: [Change; 7] = [
+        |c| c.source.push('x'),
+        |c| c.mapping += 1,
+        |c| c.tools.values_mut().for_each(|tool| tool.function.push('x')),
+        |c| c.tools.values_mut().for_each(|tool| tool.json["description"] = "Other.".into()),
+        |c| _ = c.imports.insert("wasi:sockets/tcp@0.2.0".to_owned()),
+        |c| c.grants = crate::samples::grants(),
+        |c| c.limits.memory += 65536,
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        let mut other = read.clone();
+        change(&mut other);
+        let error = reviewed(&other, &review.to_string()).expect_err("another");
+        assert!(matches!(error, TrustError::Review { .. }), "{at}: {error}");
+        assert_eq!(error.hint().as_deref(), Some("portcullis inspect alpha"));
+        house.check("not approved", "2", "2", "unapproved");
+    }
+    let approved = reviewed(&read, &review.short()).expect("the same");
+    assert_eq!(approved.review, review);
+    house.check("approved", "3", "2", "unapproved");
+}
+
+/// M6: where the last write fails the approval stands, or the lock is what it was.
+#[test]
+fn an_approval_that_is_reported_as_refused_does_not_stand() {
+    // The name of the file beside the record, which the write cannot take away.
+    let blocked = |house: &House| {
+        fs::create_dir(house.path("state/.accepted.json.tmp")).expect("a folder");
+    };
+    thread_local!(static FOLDER: std::cell::RefCell<PathBuf> = std::cell::RefCell::default());
+    let spoil: fn(Step) = |step| {
+        if (step.target, step.phase) == (Target::Lock, Phase::Renamed) {
+            FOLDER.with_borrow(|folder| fs::create_dir(folder.join("state/.accepted.json.tmp")).expect("a folder"));
+        }
+    };
+    let spoiled = || {
+        let house = House::new();
+        FOLDER.set(house.dir.path().to_owned());
+        House { trust: open(house.dir.path(), 7, Some(spoil)), dir: house.dir }
+    };
+    let house = spoiled();
+    let approved = approve(&house.trust, "alpha", 3).expect("it stands");
+    assert!(approved.untidied.is_some_and(|why| why.contains("accepted.json")), "nothing is said of what failed");
+    house.check("approved, not tidied", "3", "2", "unapproved");
+    let house = spoiled();
+    let removed = house.trust.remove(&name("alpha"), &BTreeSet::new()).expect("it stands");
+    assert!(removed.untidied.is_some());
+    house.check("removed, not tidied", "unapproved", "2", "unapproved");
+    // It would stay disabled: that is no approval.
+    let house = spoiled();
+    house.trust.disable(&name("alpha")).expect("disabled");
+    let lock = house.lock();
+    approve(&house.trust, "alpha", 3).expect_err("it does not stand");
+    assert_eq!(house.lock(), lock, "what was refused stands in the lock");
+    house.check("as before", "disabled 2", "2", "unapproved");
+    // Before the lock is touched, nothing has happened.
+    let house = House::new();
+    blocked(&house);
+    approve(&house.trust, "alpha", 3).expect_err("no journal");
+    house.check("as before", "2", "2", "unapproved");
+}
+
+/// L1: taking an approval back switches nothing on.
+#[test]
+fn what_is_removed_stays_disabled() {
+    let house = House::new();
+    house.trust.disable(&name("alpha")).expect("disabled");
+    house.trust.remove(&name("alpha"), &BTreeSet::new()).expect("removed");
+    house.check("removed", "disabled ", "2", "unapproved");
+    approve(&house.trust, "alpha", 3).expect("approved");
+    house.check("approved", "3", "2", "unapproved");
+}
+
+/// L2: whoever may read the lock's folder can hold it, and keeps nobody from writing.
+#[test]
+fn a_folder_that_somebody_holds_keeps_no_approval_away() {
+    let house = House::new();
+    let _held = Exclusive::folder(house.dir.path()).expect("held");
+    approve(&house.trust, "alpha", 3).expect("approved");
+    house.check("approved", "3", "2", "unapproved");
 }

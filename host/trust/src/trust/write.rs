@@ -5,18 +5,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    error::Error as _,
+    fs,
+    path::{Path, PathBuf},
 };
 
 use portcullis_policy::{Digest, PluginName};
 
 use super::{Target, Trust, TrustError, reviewed};
 use crate::{
-    Approval, ApprovedTool, Candidate,
+    Approval, ApprovedTool, Candidate, Judgement, NoDigest,
     accepted::{self, Accepted},
     file::{self, Exclusive},
     lock::{Lock, LockError, MAX_LOCK, MAX_PLUGINS},
-    request::{ApproveRequest, Approved, LockReview},
+    request::{ApproveRequest, Approved, LockReview, Removed},
 };
 
 impl Trust {
@@ -25,8 +27,7 @@ impl Trust {
     ///
     /// # Errors
     /// When it is not what the operator has read or is older than what was approved, when lock or record cannot be used,
-    /// and when something cannot be written. Nothing is approved then, unless it says so when it is read again: a write
-    /// that failed after the lock was in its place has happened.
+    /// and when something cannot be written. Nothing is approved then: where it stands all the same, it succeeded.
     pub fn approve(
         &self,
         candidate: &Candidate,
@@ -35,9 +36,7 @@ impl Trust {
     ) -> Result<Approved, TrustError> {
         let ApproveRequest { expected, allow_downgrade, by, at, known } = request;
         let plugin = candidate.plugin.clone();
-        if !expected.matches(candidate.sha256) {
-            return Err(TrustError::Prefix { plugin, expected, found: candidate.sha256 });
-        }
+        expected.check(candidate)?;
         let found = Digest::of(bytes);
         if found != candidate.sha256 || bytes.len() as u64 != candidate.size {
             return Err(TrustError::Bytes { plugin, expected: candidate.sha256, found });
@@ -54,35 +53,25 @@ impl Trust {
             let sha256 = kept.map_err(unkept)?;
             tools.insert(name.clone(), ApprovedTool { function: definition.function.clone(), sha256 });
         }
-        let approval = Approval {
-            source: candidate.source.clone(),
-            sha256: candidate.sha256,
-            size: candidate.size,
-            mapping: candidate.mapping,
-            approved_by: by,
-            approved_at: at,
-            imports: candidate.imports.clone(),
-            tools,
-            grants: candidate.grants.clone(),
-            limits: candidate.limits.clone(),
-            tool_limits: candidate.tool_limits.clone(),
-        };
+        let unwritable = |error: NoDigest| LockError::Unwritable { plugin: plugin.clone(), message: error.to_string() };
+        let review = candidate.digest().map_err(unwritable)?;
+        let approval = candidate.approved(tools, by, at);
         let approval = approval.as_written(&plugin)?;
         let before = write.accepted.plugins.get(&plugin).cloned();
-        write.finish(&plugin, Some(approval.clone()), &known)?;
-        Ok(Approved { before, approval })
+        let untidied = write.finish(&plugin, Some(approval.clone()), &known)?;
+        Ok(Approved { before, approval, review, untidied })
     }
 
     /// Removes a plugin's block from the lock and the record, and returns what was accepted. That older bytes of it were
-    /// approved is remembered.
+    /// approved is remembered, and so is that it is disabled.
     ///
     /// # Errors
     /// When lock or record cannot be used or written.
-    pub fn remove(&self, plugin: &PluginName, known: &BTreeSet<PluginName>) -> Result<Option<Approval>, TrustError> {
+    pub fn remove(&self, plugin: &PluginName, known: &BTreeSet<PluginName>) -> Result<Removed, TrustError> {
         let write = Write::begin(self)?;
         let before = write.accepted.plugins.get(plugin).cloned();
-        write.finish(plugin, None, known)?;
-        Ok(before)
+        let untidied = write.finish(plugin, None, known)?;
+        Ok(Removed { before, untidied })
     }
 
     /// Switches a plugin off until it is approved again, whatever the lock says or can be read. Returns whether it was on.
@@ -114,7 +103,7 @@ impl Trust {
         let record = accepted::bytes(&self.record);
         let (mut accepted, starts_over) = self.or_salvaged(self.accepted(record), &lock)?;
         let review = LockReview::new(digest, &lock, &accepted, starts_over);
-        if let Some(plugin) = review.downgrades.first().filter(|_| !allow_downgrade) {
+        if let Some(plugin) = review.flagged().filter(|_| !allow_downgrade) {
             let digest = lock.plugins.get(plugin).map_or(digest, |block| block.sha256);
             return Err(TrustError::Downgrade { plugin: plugin.clone(), digest, lock: Some(expected) });
         }
@@ -125,6 +114,11 @@ impl Trust {
             accepted.accept(plugin.clone(), lock.plugins.get(plugin).cloned());
         }
         accepted.write(&self.record, &self.key, &self.at(Target::Accepted))?;
+        if !lock.stale.is_empty() {
+            // With the digests of what was accepted.
+            let text = lock.render(&lock.plugins.keys().cloned().collect())?;
+            file::write(&self.resolved()?, text.as_bytes(), 0o644, &self.at(Target::Lock))?;
+        }
         self.tidy(&accepted, &lock);
         Ok(review)
     }
@@ -146,6 +140,8 @@ struct Write<'a> {
     path: PathBuf,
     lock: Lock,
     accepted: Accepted,
+    /// The bytes of the lock, if there was one.
+    before: Option<Vec<u8>>,
     _alone: (Exclusive, Option<Exclusive>),
 }
 
@@ -157,16 +153,18 @@ impl<'a> Write<'a> {
         let lock = bytes.as_deref().map(Lock::read).transpose()?.unwrap_or_default();
         let mut accepted = trust.accepted(accepted::bytes(&trust.record))?;
         accepted.settle(|plugin| lock.plugins.get(plugin));
-        Ok(Self { trust, path, lock, accepted, _alone: alone })
+        Ok(Self { trust, path, lock, accepted, before: bytes, _alone: alone })
     }
 
+    /// Writes. What went wrong once the change stood is returned beside, as the reason why it is not tidied up.
     fn finish(
         mut self,
         plugin: &PluginName,
         block: Option<Approval>,
         known: &BTreeSet<PluginName>,
-    ) -> Result<(), TrustError> {
-        let Self { trust, path, lock, accepted, .. } = &mut self;
+    ) -> Result<Option<String>, TrustError> {
+        let Self { trust, path, lock, accepted, before, .. } = &mut self;
+        lock.stale.remove(plugin);
         match block.clone() {
             Some(block) => _ = lock.plugins.insert(plugin.clone(), block),
             None => _ = lock.plugins.remove(plugin),
@@ -175,18 +173,67 @@ impl<'a> Write<'a> {
             return Err(LockError::TooMany { found: lock.plugins.len() }.into());
         }
         let text = lock.render(known)?;
-        if Lock::parse(&text)? != *lock {
+        if Lock::parse(&text)?.plugins != lock.plugins {
             let message = "it would read differently".to_owned();
             return Err(LockError::Unwritable { plugin: plugin.clone(), message }.into());
         }
         accepted.next.insert(plugin.clone(), block.clone());
         accepted.write(&trust.record, &trust.key, &trust.at(Target::Journal))?;
-        file::write(path, text.as_bytes(), 0o644, &trust.at(Target::Lock))?;
-        accepted.next.clear();
-        accepted.accept(plugin.clone(), block);
-        accepted.disabled.remove(plugin);
-        accepted.write(&trust.record, &trust.key, &trust.at(Target::Accepted))?;
-        trust.tidy(accepted, lock);
-        Ok(())
+        let written = file::write(path, text.as_bytes(), 0o644, &trust.at(Target::Lock)).map_err(TrustError::from);
+        let written = written.and_then(|()| {
+            accepted.next.clear();
+            accepted.accept(plugin.clone(), block.clone());
+            if block.is_some() {
+                accepted.disabled.remove(plugin);
+            }
+            Ok(accepted.write(&trust.record, &trust.key, &trust.at(Target::Accepted))?)
+        });
+        match written {
+            Ok(()) => {
+                trust.tidy(accepted, lock);
+                Ok(None)
+            }
+            // The journal counts: what was asked for may stand.
+            Err(error) if trust.stands(plugin, block.as_ref()) => Ok(Some(told(&error))),
+            Err(error) => {
+                put_back(path, text.as_bytes(), before.as_deref());
+                Err(error)
+            }
+        }
     }
+}
+
+impl Trust {
+    /// Whether exactly `block` of `plugin` may run now, or none.
+    fn stands(&self, plugin: &PluginName, block: Option<&Approval>) -> bool {
+        match (self.reload().of(plugin), block) {
+            (Judgement::Approved(stands), Some(block)) => *stands == *block,
+            (Judgement::Unapproved | Judgement::Disabled(None), None) => true,
+            (Judgement::Approved(_) | Judgement::Unapproved | Judgement::Disabled(_), _)
+            | (Judgement::LockDiffers { .. }, _) => false,
+        }
+    }
+}
+
+/// Gives the lock its old content, where it has the new one: what is refused should not stand there. It may fail as the
+/// write before it did; then the lock differs from the record, and nothing of it runs.
+fn put_back(path: &Path, new: &[u8], old: Option<&[u8]>) {
+    if !matches!(file::read(path, MAX_LOCK), Ok(Some(there)) if there == new) {
+        return;
+    }
+    match old {
+        Some(old) => _ = file::write(path, old, 0o644, &|_| ()),
+        None => _ = fs::remove_file(path),
+    }
+}
+
+/// An error with its causes in one line.
+fn told(error: &TrustError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }

@@ -282,3 +282,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn parts_and_the_url_that_they_make_are_the_same_target() {
+    for (scheme, authority, path) in [
+        ("https", "ok.example", "/v1/a"),
+        ("https", "ok.example:443", "/v1/a"),
+        ("HTTP", "OK.example:8080", "/%61"),
+        ("http", "[::1]:80", "/"),
+        ("http", "[::1]", "/"),
+        ("https", "ok@evil.example", "/"),
+        ("https", "ok.example:", "/"),
+        ("https", "ok.example:1:2", "/"),
+        ("https", "", "/"),
+        ("https", "ok.example", "//evil.example/"),
+    ] {
+        let url = format!("{scheme}://{authority}{path}");
+        assert_eq!(RequestTarget::of_parts(scheme, authority, path), RequestTarget::parse(&url), "{url}");
+    }
+    for authority in ["ok.example/x", "ok.example?x", "ok.example#x", "ok.example\\x", "ok.example x", "a@b@c"] {
+        assert!(RequestTarget::of_parts("https", authority, "/").is_err(), "{authority}");
+    }
+}

@@ -3,6 +3,7 @@
 mod comparing;
 mod matching;
 mod reading;
+mod reference;
 
 use super::Grants;
 

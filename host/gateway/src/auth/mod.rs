@@ -1,0 +1,154 @@
+//! Who comes in: the door's keeper asks for a key once there are agents, and says who it is that calls.
+//!
+//! What was shown goes no further than this room: no plugin, server, log or record sees it.
+
+mod keys;
+mod layer;
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use arc_swap::ArcSwap;
+use axum::http::{HeaderMap, Uri, header::AUTHORIZATION};
+use portcullis_audit::{Event, Ledger};
+use portcullis_policy::{AgentName, Principal, Statutes};
+use tokio::sync::watch;
+
+pub use self::keys::{ApiKey, KeyFile, KeyFileError, KeyRefusal, KeyRing};
+pub(crate) use self::layer::{Bindings, Caller, guard};
+
+/// Refused log-ins that are recorded in a minute: anybody can make them.
+const MAX_RECORDED: u32 = 60;
+
+/// The keeper of the doors.
+#[derive(Debug)]
+pub struct Doorkeeper {
+    statutes: ArcSwap<Statutes>,
+    keys: ArcSwap<KeyRing>,
+    /// For good: a configuration that loses its agents must not open the doors to everybody.
+    asks: bool,
+    ledger: Arc<Ledger>,
+    clock: fn() -> SystemTime,
+    changes: watch::Sender<()>,
+    recorded: std::sync::Mutex<Recorded>,
+}
+
+/// How many refusals of this minute are in the ledger.
+#[derive(Debug, Default)]
+struct Recorded {
+    minute: u64,
+    count: u32,
+}
+
+/// Why nobody came in. The operator's to read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// Nothing was shown.
+    #[error("no key was shown")]
+    Nothing,
+    /// What was shown is in the address, where every log on the way has it.
+    #[error("a key was shown in the address")]
+    InAddress,
+    /// What was shown is not `Authorization: Bearer KEY`, once.
+    #[error("the header `authorization` is not one bearer token")]
+    Malformed,
+    /// The key opens nothing.
+    #[error(transparent)]
+    Key(#[from] KeyRefusal),
+    /// The key is of an agent that the configuration has no more.
+    #[error("the agent `{0}` is not in the configuration")]
+    NoAgent(AgentName),
+}
+
+impl Doorkeeper {
+    /// A keeper under these statutes and keys.
+    pub fn new(statutes: Statutes, keys: KeyRing, ledger: Arc<Ledger>, clock: fn() -> SystemTime) -> Arc<Self> {
+        Arc::new(Self {
+            asks: statutes.has_agents(),
+            statutes: ArcSwap::from_pointee(statutes),
+            keys: ArcSwap::from_pointee(keys),
+            ledger,
+            clock,
+            changes: watch::Sender::new(()),
+            recorded: std::sync::Mutex::default(),
+        })
+    }
+
+    /// Whether callers over HTTP have to say who they are: as it was at the start.
+    pub fn asks(&self) -> bool {
+        self.asks
+    }
+
+    /// What holds from the next request on, in live sessions too.
+    pub fn replace(&self, statutes: Statutes, keys: KeyRing) {
+        let changed = **self.statutes.load() != statutes;
+        self.keys.store(Arc::new(keys));
+        if changed {
+            self.statutes.store(Arc::new(statutes));
+            self.changes.send_replace(());
+        }
+    }
+
+    /// Tells when what somebody may see can be another.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// The agent of this name as a principal, with the role that it has now.
+    pub fn agent(&self, name: &AgentName) -> Option<Principal> {
+        self.statutes.load().agent(name).map(|agent| Principal::Agent(Arc::new(agent)))
+    }
+
+    /// Who a request over HTTP is from.
+    ///
+    /// # Errors
+    /// When it has to say, and does not.
+    pub(crate) fn admit(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, Refused> {
+        if !self.asks() {
+            return Ok(Principal::Loopback);
+        }
+        let admitted = self.identify(headers, uri);
+        if let Err(refused) = &admitted {
+            self.record(refused);
+        }
+        admitted
+    }
+
+    fn identify(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, Refused> {
+        // RFC 6750, section 2.3, and the MCP specification, "Access Token Usage".
+        if uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token="))) {
+            return Err(Refused::InAddress);
+        }
+        let mut shown = headers.get_all(AUTHORIZATION).iter();
+        let first = shown.next().ok_or(Refused::Nothing)?;
+        let text = first.to_str().ok().filter(|_| shown.next().is_none()).ok_or(Refused::Malformed)?;
+        let (scheme, token) = text.split_once(' ').ok_or(Refused::Malformed)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(Refused::Malformed);
+        }
+        let keys = self.keys.load();
+        let name = keys.owner(token.trim(), (self.clock)())?;
+        self.agent(name).ok_or_else(|| Refused::NoAgent(name.clone()))
+    }
+
+    fn record(&self, refused: &Refused) {
+        let minute = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
+        {
+            let mut recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            if recorded.minute != minute {
+                *recorded = Recorded { minute, count: 0 };
+            }
+            recorded.count += 1;
+            if recorded.count > MAX_RECORDED {
+                return;
+            }
+        }
+        let reason = refused.to_string();
+        tracing::warn!(reason, "a client was not let in");
+        if let Err(error) = self.ledger.append(&Event::LogInRefused { reason: &reason }) {
+            tracing::error!(%error, "a refused log-in is not in the audit log");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Who may call what: keys, roles, sessions, and that what one may not call does not exist (A1 to A7).
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{
+    host::{Folder, Served, plugins, usual_plugins},
+    raw::{self, Answer, USUAL},
+};
+
+const ROLES: &str = "
+[roles.reader]
+allow = [\"echo_*\", \"outcomes_fail\"]
+[roles.worker]
+allow = [\"*\"]
+deny = [\"outcomes/*\"]
+[agents.alice]
+role = \"reader\"
+[agents.bob]
+role = \"worker\"
+";
+
+fn team() -> Folder {
+    Folder::new(&format!("{}{ROLES}", plugins(&usual_plugins())))
+}
+
+fn key(folder: &Folder, agent: &str) -> (String, String) {
+    let made = folder.json(&["key", "new", agent, "--json"]);
+    let text = |name: &str| made[name].as_str().expect("a text").to_owned();
+    (text("key"), text("id"))
+}
+
+/// A client of one agent.
+struct Client<'a> {
+    host: &'a Served,
+    bearer: String,
+}
+
+impl<'a> Client<'a> {
+    fn new(host: &'a Served, key: &str) -> Self {
+        Self { host, bearer: format!("Bearer {key}") }
+    }
+
+    fn newer(&self, method: &str, params: Value) -> Answer {
+        raw::answer(raw::open_modern_with(&self.host.address, method, params, &[("Authorization", &self.bearer)]))
+    }
+
+    fn older(&self, session: Option<&str>, body: &Value) -> Answer {
+        let mut headers = USUAL.to_vec();
+        headers.push(("Authorization", &self.bearer));
+        headers.extend(session.map(|session| ("Mcp-Session-Id", session)));
+        raw::post(&self.host.address, &headers, body.to_string().as_bytes())
+    }
+
+    fn session(&self) -> String {
+        let client = json!({ "name": "test", "version": "1" });
+        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
+        let answer = self.older(None, &json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params }));
+        let session = answer.header("mcp-session-id").expect("a session").to_owned();
+        self.older(Some(&session), &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        session
+    }
+
+    fn tools(&self) -> Vec<String> {
+        names(&self.newer("tools/list", json!({})).message())
+    }
+}
+
+fn names(list: &Value) -> Vec<String> {
+    let tools = list["result"]["tools"].as_array().unwrap_or_else(|| panic!("a list: {list:#}"));
+    tools.iter().map(|tool| tool["name"].as_str().expect("a name").to_owned()).collect()
+}
+
+/// A1, A5.
+#[test]
+fn nobody_comes_in_without_a_key() {
+    let folder = team();
+    let (alice, _) = key(&folder, "alice");
+    let host = folder.serve();
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }).to_string();
+    let ask = |path: &str, authorization: &[&str]| {
+        let mut headers = USUAL.to_vec();
+        headers.extend(authorization.iter().map(|value| ("Authorization", *value)));
+        raw::answer(raw::open(&host.address, "POST", path, &headers, ping.as_bytes()))
+    };
+    let good = format!("Bearer {alice}");
+    for (path, authorization, status) in [
+        ("/mcp", vec![], 401),
+        ("/mcp", vec!["Bearer "], 400),
+        ("/mcp", vec!["Bearer pck_000000000000_AAAA"], 401),
+        ("/mcp", vec![&*format!("Bearer {}", &alice[..alice.len() - 1])], 401),
+        ("/mcp", vec![&*format!("Bearer {}", alice.to_uppercase())], 401),
+        ("/mcp", vec![&*format!("Basic {alice}")], 400),
+        ("/mcp", vec![&*alice], 400),
+        ("/mcp", vec![&good, &good], 400),
+        (&*format!("/mcp?access_token={alice}"), vec![], 400),
+        (&*format!("/mcp?a=b&access_token={alice}"), vec![&good], 400),
+    ] {
+        let answer = ask(path, &authorization);
+        assert_eq!(answer.status, status, "{authorization:?}: {answer:?}");
+        let challenge = answer.header("www-authenticate").expect("a challenge");
+        assert!(challenge.starts_with("Bearer "), "{challenge}");
+        assert!(!answer.body.contains("alice"), "{answer:?}");
+    }
+    assert_ne!(ask("/mcp", &[&good]).status, 401);
+    // Health is nobody's secret.
+    assert_eq!(raw::answer(raw::open(&host.address, "GET", "/healthz", &[], b"")).status, 200);
+    assert_eq!(host.stop().code(), Some(0));
+    let audit = fs::read_to_string(folder.path().join(".portcullis/audit.jsonl")).expect("the audit log");
+    assert!(audit.contains("log-in.refused") && !audit.contains(&alice[..24]), "A12");
+}
+
+/// A4, A6: lists differ, and what is not one's own answers as what is not there.
+#[test]
+fn what_one_may_not_call_does_not_exist() {
+    let folder = team();
+    let (alice, bob) = (key(&folder, "alice").0, key(&folder, "bob").0);
+    let host = folder.serve();
+    let (alice, bob) = (Client::new(&host, &alice), Client::new(&host, &bob));
+    assert_eq!(alice.tools(), ["echo_echo", "outcomes_fail"]);
+    let theirs = bob.tools();
+    assert!(theirs.contains(&"progress_count".to_owned()) || theirs.iter().any(|tool| tool.starts_with("progress_")));
+    assert!(!theirs.iter().any(|tool| tool.starts_with("outcomes_")), "{theirs:?}");
+    for (client, hidden) in [(&alice, "progress_work"), (&bob, "outcomes_trap")] {
+        let session = client.session();
+        let call = |name: &str| json!({ "name": name, "arguments": {} });
+        let older = |name: &str| {
+            let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call(name) });
+            client.older(Some(&session), &request)
+        };
+        let newer = |name: &str| client.newer("tools/call", call(name));
+        for ask in [&older as &dyn Fn(&str) -> Answer, &newer] {
+            // Of one length, so that the answers can be compared whole.
+            let missing = "x".repeat(hidden.len());
+            let (theirs, nobodys) = (ask(hidden), ask(&missing));
+            assert_eq!(theirs.status, nobodys.status);
+            assert_eq!(theirs.message().to_string(), nobodys.message().to_string().replace(&missing, hidden));
+            assert_eq!(theirs.message()["error"]["code"], -32602, "{theirs:?}");
+        }
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
+        assert_eq!(names(&client.older(Some(&session), &request).message()), client.tools());
+    }
+    let said = alice.newer("tools/call", json!({ "name": "echo_echo", "arguments": { "text": "hi" } })).message();
+    assert_eq!(said["result"]["structuredContent"]["result"], "hi", "{said:#}");
+    let audit = folder.audit();
+    let denied = audit.iter().find(|line| line["outcome"] == "denied").expect("a denial");
+    assert!(denied["rule"].as_str().is_some_and(|rule| rule.contains("role")), "{denied:#}");
+    let intent = audit.iter().find(|line| line["event"] == "call.intent" && line["principal"] == "alice");
+    assert!(intent.is_some(), "the principal stands in the record");
+}
+
+/// A3 and revocation: from the next request on, in a live session too. Another's session is none.
+#[test]
+fn sessions_belong_to_their_agent_and_end_with_its_key() {
+    let folder = team();
+    let ((alice_key, alice_id), (bob_key, _)) = (key(&folder, "alice"), key(&folder, "bob"));
+    let host = folder.serve();
+    let (alice, bob) = (Client::new(&host, &alice_key), Client::new(&host, &bob_key));
+    let session = alice.session();
+    let list = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list" });
+    assert_eq!(alice.older(Some(&session), &list).status, 200);
+    let stolen = bob.older(Some(&session), &list);
+    let unknown = bob.older(Some("00000000-0000-4000-8000-000000000000"), &list);
+    assert_eq!((stolen.status, &stolen.body), (unknown.status, &unknown.body));
+    assert_eq!(stolen.status, 404);
+    // A role that changes: the next list.
+    let path = folder.path().join("portcullis.toml");
+    let config = fs::read_to_string(&path).expect("a configuration");
+    fs::write(&path, config.replace("\"outcomes_fail\"", "\"outcomes_trap\"")).expect("a configuration");
+    crate::host::eventually(|| {
+        names(&alice.older(Some(&session), &list).message()).contains(&"outcomes_trap".to_owned())
+    });
+    // A second key takes over without a gap; then the first goes.
+    let (second, _) = key(&folder, "alice");
+    folder.json(&["key", "revoke", &alice_id, "--json"]);
+    crate::host::eventually(|| alice.older(Some(&session), &list).status == 401);
+    assert_eq!(Client::new(&host, &second).older(Some(&session), &list).status, 200, "the session is the agent's");
+    let keys = folder.json(&["key", "list", "--json"]);
+    let states: Vec<_> = keys.as_array().expect("keys").iter().map(|key| key["state"].clone()).collect();
+    assert_eq!(states, ["revoked", "good", "good"]);
+    for file in [".portcullis/keys.json", ".portcullis/audit.jsonl"] {
+        let text = fs::read_to_string(folder.path().join(file)).expect("a file");
+        for key in [&alice_key, &bob_key, &second] {
+            assert!(!text.contains(&key[20..]), "A2: {file}");
+        }
+    }
+}
+
+#[test]
+fn the_configuration_of_a_team_is_checked() {
+    let config = |text: &str| format!("{}{text}", plugins(&[]));
+    for (text, expected) in [
+        ("[agents.alice]\nrole = \"none\"\n", "has the role `none`, which is none"),
+        ("[agents.alice]\n", "missing field `role`"),
+        ("[roles.r]\nallow = [\"a b\"]\n", "expected a tool as `search`"),
+        ("[roles.r]\ngrant = [\"a\"]\n", "unknown field `grant`"),
+        ("[roles.r]\n[agents.a]\nrole = \"r\"\n[agents.A]\nrole = \"r\"\n", "differ by case alone"),
+    ] {
+        let output = Folder::unapproved(&config(text)).run(&["check"]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            output.status.code() == Some(1) && told.contains(expected) && told.contains("hint: "),
+            "{text}: {told}"
+        );
+    }
+    let folder = team();
+    for arguments in [&["key", "new", "eve"] as &[_], &["serve", "--stdio", "--agent", "eve"]] {
+        let output = folder.run(arguments);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("There is no agent `eve`") && told.contains("hint: "), "{told}");
+    }
+}
+
+#[test]
+fn over_stdio_an_agent_has_its_role() {
+    let folder = team();
+    let mut client = folder.stdio_as("alice");
+    client.initialize();
+    client.send(&json!({ "jsonrpc": "2.0", "id": 5, "method": "tools/list" }));
+    assert_eq!(names(&client.reply(5)), ["echo_echo", "outcomes_fail"]);
+}

@@ -1,0 +1,95 @@
+//! `serve --harden`: the process closes what it does not need, and serves all the same.
+#![cfg(target_os = "linux")]
+
+use std::{fs, path::Path};
+
+use portcullis_artifacts as guests;
+use serde_json::{Value, json};
+
+use crate::{
+    host::{Folder, Served, plugins, stderr},
+    raw,
+};
+
+fn hardened(folder: &Folder, how: &str) -> Served {
+    Served::start(folder.command(&["serve", how]), "serving at ")
+}
+
+fn files(name: &str, host: &Path) -> String {
+    let grant = format!("files = [{{ host = {host:?}, guest = \"/data\", access = \"read-write\" }}]");
+    format!("{}[plugins.{name}.grants]\n{grant}\n", plugins(&[(name, guests::FILES)]))
+}
+
+fn result(host: &Served, tool: &str, arguments: Value) -> Value {
+    raw::call(&host.address, tool, arguments)["result"].clone()
+}
+
+fn status(host: &Served, key: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{}/status", host.id())).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix(key)).expect("a line");
+    line.trim_start_matches(':').trim().to_owned()
+}
+
+/// It compiles in a child, serves, works in a granted directory; what is outside it cannot open any more, though the
+/// operator asks it to.
+#[test]
+fn a_hardened_host_serves_and_opens_nothing_else() {
+    let outside = tempfile::tempdir().expect("a folder");
+    let (first, later) = (outside.path().join("first"), outside.path().join("later"));
+    for folder in [&first, &later] {
+        fs::create_dir(folder).expect("a folder");
+    }
+    let config = files("f", &first);
+    let folder = Folder::new(&config);
+    let host = hardened(&folder, "--harden");
+    assert_eq!(status(&host, "NoNewPrivs"), "1");
+    let write = |text: &str| json!({ "path": "/data/a", "text": text });
+    assert_eq!(result(&host, "f_write", write("one"))["isError"], false);
+    assert_eq!(result(&host, "f_read", json!({ "path": "/data/a" }))["structuredContent"]["result"], "one");
+    assert_eq!(fs::read_to_string(first.join("a")).expect("written"), "one");
+
+    // A component in a folder that was not named at the start, readable by this user; and a directory of a new grant.
+    fs::copy(guests::ECHO, outside.path().join("echo.wasm")).expect("a copy");
+    let component = outside.path().join("echo.wasm");
+    let more = plugins(&[("stranger", component.to_str().expect("a path"))]);
+    let server = "[server]\nhttp = \"127.0.0.1:0\"\n";
+    let late = files("late", &later);
+    fs::write(folder.path().join("portcullis.toml"), format!("{config}{more}{late}{server}")).expect("written");
+    folder.approve_all();
+    // In whichever order: the kernel's own words for the one, and what to do for the other.
+    let mut wanted = vec![("stranger", "Permission denied"), ("late", "which closed it")];
+    while !wanted.is_empty() {
+        let line = host.logged("plugin");
+        wanted.retain(|(plugin, reason)| !(line.contains(plugin) && line.contains(reason)));
+    }
+    // A new plugin of a folder that is open is compiled and served.
+    assert_eq!(result(&host, "f_read", json!({ "path": "/data/a" }))["structuredContent"]["result"], "one");
+    let tools = raw::modern(&host.address, "tools/list", json!({})).message();
+    assert!(!tools.to_string().contains("stranger"), "{tools}");
+
+    // The same after a restart.
+    assert!(host.stop().success());
+    let host = hardened(&folder, "--harden=required");
+    assert_eq!(result(&host, "late_write", write("two"))["isError"], false);
+    assert_eq!(result(&host, "stranger_echo", json!({ "text": "on" }))["structuredContent"]["result"], "on");
+}
+
+/// A directory that is granted to read is open to read: the kernel says so, whatever the plugin's grant says later.
+#[test]
+fn a_hardened_host_keeps_the_access_of_its_start() {
+    let outside = tempfile::tempdir().expect("a folder");
+    let config = files("f", outside.path()).replace("read-write", "read");
+    let folder = Folder::new(&config);
+    let host = hardened(&folder, "--harden=best-effort");
+    fs::write(outside.path().join("a"), "one").expect("a file");
+    assert_eq!(result(&host, "f_read", json!({ "path": "/data/a" }))["structuredContent"]["result"], "one");
+    assert_eq!(result(&host, "f_write", json!({ "path": "/data/b", "text": "" }))["isError"], true);
+}
+
+#[test]
+fn how_to_harden_is_one_of_two() {
+    let folder = Folder::unapproved("");
+    let output = folder.run(&["serve", "--harden=somewhat"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("[possible values: required, best-effort]"), "{}", stderr(&output));
+}
