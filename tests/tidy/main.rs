@@ -17,9 +17,10 @@ use std::{
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// The rooms, and which rooms each may use (`host/ARCHITECTURE.md`, "The rooms").
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("policy", &[]),
     ("audit", &["policy"]),
+    ("store", &["policy"]),
     ("runtime", &["policy", "audit"]),
     ("trust", &["policy"]),
     ("catalogue", &["policy", "audit", "runtime", "trust"]),
@@ -29,12 +30,14 @@ const ROOMS: [(&str, &[&str]); 8] = [
 ];
 
 /// Crates from outside that one room alone may know.
-const SECRETS: [(&str, &str); 13] = [
+const SECRETS: [(&str, &str); 15] = [
     ("wasmtime", "runtime"),
     ("wasmtime-wasi", "runtime"),
     ("wasmtime-wasi-http", "runtime"),
     ("cap-std", "runtime"),
     ("hmac", "runtime audit trust"),
+    ("redb", "store"),
+    ("redis", "store"),
     ("rmcp", "gateway"),
     ("axum", "gateway"),
     ("clap", "cli"),

@@ -1,0 +1,283 @@
+//! Entries, changes and the state of buckets as bytes in the file, each under a checksum: redb keeps its own over pages, and
+//! looks at them in a repair only.
+
+use super::fault::Fault;
+use crate::contract::{Change, ChangeKind, Entry, Key, Version, Writer};
+
+/// What stands of a bucket, but for its entries and changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct State {
+    /// The last version that was given out.
+    pub(super) version: u64,
+    /// Entries that stand, also those whose time is over and which are not swept yet.
+    pub(super) entries: u64,
+    /// Bytes of their keys and values.
+    pub(super) bytes: u64,
+    /// Changes kept: the last so many versions.
+    pub(super) changes: u64,
+    /// Bytes of their keys and values.
+    pub(super) change_bytes: u64,
+    /// Whether it has been written by anything but imports.
+    pub(super) written: bool,
+    /// The bounds of the kept changes as they were last asked for: the sweeper knows no configuration.
+    pub(super) max_changes: u64,
+    /// See `max_changes`.
+    pub(super) max_change_bytes: u64,
+}
+
+impl State {
+    /// The last version whose change is gone.
+    pub(super) fn floor(&self) -> u64 {
+        self.version.saturating_sub(self.changes)
+    }
+}
+
+/// The part of an entry that decides whether it stands, without its value.
+#[derive(Clone, Copy)]
+pub(super) struct Head {
+    pub(super) version: u64,
+    pub(super) expires: Option<u64>,
+    /// Bytes of key and value.
+    pub(super) size: u64,
+}
+
+fn seal(place: &[u8], body: &[u8]) -> [u8; 4] {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(place);
+    sum.update(body);
+    sum.finalize().to_le_bytes()
+}
+
+/// What is written at `place`, a table's key: a record that is found elsewhere does not fit.
+struct Out<'p> {
+    place: &'p [u8],
+    bytes: Vec<u8>,
+}
+
+impl<'p> Out<'p> {
+    fn new(place: &'p [u8], capacity: usize) -> Self {
+        let mut bytes = Vec::with_capacity(capacity + 64);
+        bytes.extend([0; 4]);
+        Self { place, bytes }
+    }
+
+    fn number(mut self, number: u64) -> Self {
+        self.bytes.extend(number.to_le_bytes());
+        self
+    }
+
+    /// A text of at most 65,535 bytes; keys and parts of writers are far below.
+    fn text(mut self, text: &str) -> Self {
+        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        self.bytes.extend(length.to_le_bytes());
+        self.bytes.extend(text.as_bytes().iter().take(usize::from(length)));
+        self
+    }
+
+    fn writer(self, writer: &Writer) -> Self {
+        self.text(&writer.principal).text(&writer.plugin).text(&writer.digest)
+    }
+
+    fn rest(mut self, rest: &[u8]) -> Vec<u8> {
+        self.bytes.extend(rest);
+        let sum = self.bytes.get(4..).map(|body| seal(self.place, body));
+        for (byte, sum) in self.bytes.iter_mut().zip(sum.unwrap_or_default()) {
+            *byte = sum;
+        }
+        self.bytes
+    }
+}
+
+struct In<'b>(&'b [u8]);
+
+impl<'b> In<'b> {
+    fn unsealed(bytes: &'b [u8]) -> Option<Self> {
+        bytes.get(4..).map(Self)
+    }
+
+    fn new(place: &[u8], bytes: &'b [u8]) -> Option<Self> {
+        let (sum, body) = bytes.split_at_checked(4)?;
+        (sum == seal(place, body)).then_some(Self(body))
+    }
+
+    fn take(&mut self, length: usize) -> Option<&'b [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    fn text(&mut self) -> Option<&'b str> {
+        let length = u16::from_le_bytes(self.take(2)?.try_into().ok()?);
+        std::str::from_utf8(self.take(usize::from(length))?).ok()
+    }
+
+    fn writer(&mut self) -> Option<Writer> {
+        let (principal, plugin, digest) = (self.text()?, self.text()?, self.text()?);
+        Some(Writer { principal: principal.to_owned(), plugin: plugin.to_owned(), digest: digest.to_owned() })
+    }
+}
+
+fn sound<T>(what: &str, place: &[u8], read: Option<T>) -> Result<T, Fault> {
+    // The name of a bucket, and no key: keys are the guests', and this sentence ends in logs.
+    let bucket = String::from_utf8_lossy(place.split(|byte| *byte == 0).next().unwrap_or_default());
+    read.ok_or_else(|| Fault::Damaged(format!("{what} of the bucket `{bucket}` does not fit its checksum")))
+}
+
+pub(super) fn write_entry(place: &[u8], entry: &Entry) -> Vec<u8> {
+    let out = Out::new(place, entry.value.len());
+    let out = out.number(entry.version.0).number(entry.expires_at_ms.unwrap_or(0)).number(entry.written_at_ms);
+    out.writer(&entry.writer).rest(&entry.value)
+}
+
+pub(super) fn read_entry(place: &[u8], key: Key, bytes: &[u8]) -> Result<Entry, Fault> {
+    let read = In::new(place, bytes).and_then(|mut body| {
+        let (version, expires, written) = (body.number()?, body.number()?, body.number()?);
+        Some(Entry {
+            key,
+            version: Version(version),
+            expires_at_ms: (expires > 0).then_some(expires),
+            written_at_ms: written,
+            writer: body.writer()?,
+            value: body.0.to_vec(),
+        })
+    });
+    sound("an entry", place, read)
+}
+
+/// The head alone. Its checksum is not looked at, for which the whole value would have to be read: what depends on it reads
+/// the entry as well where it hands it out.
+pub(super) fn read_head(place: &[u8], key: usize, bytes: &[u8]) -> Result<Head, Fault> {
+    let read = In::unsealed(bytes).and_then(|mut body| {
+        let (version, expires, _) = (body.number()?, body.number()?, body.number()?);
+        for _ in 0..3 {
+            body.text()?;
+        }
+        let size = u64::try_from(key + body.0.len()).ok()?;
+        Some(Head { version, expires: (expires > 0).then_some(expires), size })
+    });
+    sound("an entry", place, read)
+}
+
+pub(super) fn write_change(place: &[u8], kind: ChangeKind, key: &str, writer: &Writer, value: &[u8]) -> Vec<u8> {
+    let kind = match kind {
+        ChangeKind::Set => 0,
+        ChangeKind::Delete => 1,
+        ChangeKind::Expire => 2,
+    };
+    Out::new(place, value.len()).number(kind).text(key).writer(writer).rest(value)
+}
+
+/// A change, if its key begins with `prefix`.
+pub(super) fn read_change(place: &[u8], version: u64, prefix: &str, bytes: &[u8]) -> Result<Option<Change>, Fault> {
+    let key = sound("a change", place, change_key(bytes))?;
+    if !key.starts_with(prefix) {
+        return Ok(None);
+    }
+    let read = In::new(place, bytes).and_then(|mut body| {
+        let kind = match body.number()? {
+            0 => ChangeKind::Set,
+            1 => ChangeKind::Delete,
+            2 => ChangeKind::Expire,
+            _ => return None,
+        };
+        let key = Key::new(body.text()?).ok()?;
+        let writer = Some(body.writer()?).filter(|_| kind != ChangeKind::Expire);
+        let value = (kind == ChangeKind::Set).then(|| body.0.to_vec());
+        Some(Change { kind, key, version: Version(version), value, writer })
+    });
+    sound("a change", place, read).map(Some)
+}
+
+fn change_key(bytes: &[u8]) -> Option<&str> {
+    let mut body = In::unsealed(bytes)?;
+    body.number()?;
+    body.text()
+}
+
+/// How many bytes a change counts for.
+pub(super) fn change_size(place: &[u8], bytes: &[u8]) -> Result<u64, Fault> {
+    let read = In::unsealed(bytes).and_then(|mut body| {
+        body.number()?;
+        let key = body.text()?.len();
+        for _ in 0..3 {
+            body.text()?;
+        }
+        u64::try_from(key + body.0.len()).ok()
+    });
+    sound("a change", place, read)
+}
+
+pub(super) fn write_state(bucket: &str, state: &State) -> Vec<u8> {
+    let out = Out::new(bucket.as_bytes(), 64);
+    let out = out.number(state.version).number(state.entries).number(state.bytes);
+    out.number(state.changes)
+        .number(state.change_bytes)
+        .number(u64::from(state.written))
+        .number(state.max_changes)
+        .number(state.max_change_bytes)
+        .rest(&[])
+}
+
+pub(super) fn read_state(bucket: &str, bytes: &[u8]) -> Result<State, Fault> {
+    let read = In::new(bucket.as_bytes(), bytes).and_then(|mut body| {
+        Some(State {
+            version: body.number()?,
+            entries: body.number()?,
+            bytes: body.number()?,
+            changes: body.number()?,
+            change_bytes: body.number()?,
+            written: body.number()? > 0,
+            max_changes: body.number()?,
+            max_change_bytes: body.number()?,
+        })
+    });
+    sound("the state", bucket.as_bytes(), read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Entry {
+        Entry {
+            key: Key::new("k").expect("a key"),
+            value: b"value".to_vec(),
+            version: Version(7),
+            writer: Writer { principal: "p".into(), plugin: String::new(), digest: "d".into() },
+            written_at_ms: 5,
+            expires_at_ms: Some(9),
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes_and_nothing_else() {
+        let entry = sample();
+        let bytes = write_entry(b"b\0k", &entry);
+        assert_eq!(read_entry(b"b\0k", entry.key.clone(), &bytes).ok(), Some(entry.clone()));
+        assert!(read_entry(b"b\0l", entry.key.clone(), &bytes).is_err(), "a record of another place");
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(read_entry(b"b\0k", entry.key.clone(), &damaged).is_err(), "byte {at}");
+            assert!(read_entry(b"b\0k", entry.key.clone(), &bytes[..at]).is_err(), "cut at {at}");
+        }
+        let head = read_head(b"b\0k", 1, &bytes).expect("a head");
+        assert_eq!((head.version, head.expires, head.size), (7, Some(9), 6));
+    }
+
+    #[test]
+    fn changes_read_as_they_were() {
+        let bytes = write_change(b"p", ChangeKind::Set, "a/b", &sample().writer, b"v");
+        let change = read_change(b"p", 3, "a/", &bytes).expect("read").expect("a change");
+        assert_eq!((change.key.as_str(), change.value, change.version), ("a/b", Some(b"v".to_vec()), Version(3)));
+        assert!(matches!(read_change(b"p", 3, "b", &bytes), Ok(None)));
+        assert_eq!(change_size(b"p", &bytes).ok(), Some(4));
+        let bytes = write_change(b"p", ChangeKind::Expire, "a", &Writer::default(), b"");
+        let change = read_change(b"p", 3, "", &bytes).expect("read").expect("a change");
+        assert_eq!((change.value, change.writer), (None, None));
+    }
+}

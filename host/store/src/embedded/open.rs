@@ -1,0 +1,242 @@
+//! Opening the file: its owner, its lock, its format. What cannot be read is left as it is.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction};
+
+use super::{
+    backend::View,
+    fault::{Fault, caught},
+    tables::{FORMAT, META, Tables},
+};
+
+/// Memory for pages that were read. Hot entries of an agent's memory fit; redb's own default is a gibibyte.
+const CACHE: usize = 64 << 20;
+/// Below this a file is not compacted: nobody misses the space.
+const COMPACT_FROM: u64 = 64 << 20;
+/// A file is compacted where it is this many times as long as what it holds.
+const COMPACT_AT: u64 = 4;
+/// What to do about a damaged file, for every sentence that reports one.
+pub(super) const WHAT_TO_DO: &str = "Nothing was changed. Stop the host, move the file away, and start with a copy or with an export \
+    (`portcullis kv import`); without either the store begins empty";
+
+/// The file could not be opened. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or this one, has it open.
+    #[error("the store `{path}` is open in another process", path = .0.display())]
+    InUse(PathBuf),
+    /// It is a folder, a pipe or something else that is no file.
+    #[error("the store `{path}` is not a regular file", path = .0.display())]
+    NotRegular(PathBuf),
+    /// It is not as it was written.
+    #[error("the store `{path}` is damaged: {message}", path = .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        message: String,
+    },
+    /// A newer Portcullis wrote it.
+    #[error("the store `{path}` has format {found}, this Portcullis knows {FORMAT}", path = .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u64,
+    },
+    /// The disk.
+    #[error("cannot open the store `{path}`: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl OpenError {
+    /// What to write or do.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::InUse(_) => Some(
+                "one host owns a state directory; several hosts share a store by the distributed engine: in `[store]`, \
+                 url = \"redis://HOST\" (Redis 7 or Valkey)"
+                    .to_owned(),
+            ),
+            Self::Damaged { .. } => Some(WHAT_TO_DO.to_owned()),
+            Self::Newer { .. } => Some("run the Portcullis that wrote it, or a newer one".to_owned()),
+            Self::NotRegular(_) | Self::Io { .. } => None,
+        }
+    }
+}
+
+/// The open file: a view of it and the lock over it.
+pub(super) struct Opened {
+    pub(super) file: Arc<File>,
+    pub(super) view: View,
+    pub(super) database: Database,
+}
+
+/// Opens the file at `path`, and makes a new one where there is none.
+pub(super) fn open(path: &Path, check: bool) -> Result<Opened, OpenError> {
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    match existing(path)? {
+        Some(file) => {
+            let file = Arc::new(file);
+            let (view, mut database) = view(path, &file, check)?;
+            if worth_compacting(&database, &file).map_err(|fault| opening(path, fault))? {
+                // Where it fails, space stays lost, and the file is as it was.
+                _ = database.compact();
+            }
+            Ok(Opened { file, view, database })
+        }
+        None => {
+            let draft = path.with_extension("new");
+            let file = Arc::new(locked(&draft, path, true)?);
+            // What a process left that ended in the middle of this.
+            file.set_len(0).map_err(io)?;
+            let (view, database) = view(path, &file, false)?;
+            first_commit(&database).map_err(|fault| opening(path, fault))?;
+            // A link, since a rename would replace a file that another process made meanwhile.
+            match fs::hard_link(&draft, path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(OpenError::InUse(path.to_owned()));
+                }
+                Err(error) => return Err(io(error)),
+            }
+            fs::remove_file(&draft).map_err(io)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+            Ok(Opened { file, view, database })
+        }
+    }
+}
+
+/// Opens the file again after a failure, under the lock that is held.
+pub(super) fn again(path: &Path, file: &Arc<File>) -> Result<(View, Database), OpenError> {
+    view(path, file, false)
+}
+
+fn existing(path: &Path) -> Result<Option<File>, OpenError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() => Err(OpenError::NotRegular(path.to_owned())),
+        Ok(_) => {
+            let file = locked(path, path, false)?;
+            let io = |source| OpenError::Io { path: path.to_owned(), source };
+            let metadata = file.metadata().map_err(io)?;
+            if metadata.len() == 0 {
+                // redb would make a new database of it.
+                return Err(OpenError::Damaged { path: path.to_owned(), message: "it is empty".to_owned() });
+            }
+            if metadata.permissions().mode() & 0o077 != 0 {
+                file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io)?;
+            }
+            Ok(Some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(OpenError::Io { path: path.to_owned(), source }),
+    }
+}
+
+/// Opens and locks `path`, on behalf of the store at `store`.
+fn locked(path: &Path, store: &Path, create: bool) -> Result<File, OpenError> {
+    let io = |source| OpenError::Io { path: store.to_owned(), source };
+    let mut options = OpenOptions::new();
+    let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+    options.read(true).write(true).create(create).truncate(false).mode(0o600).custom_flags(flags);
+    let file = options.open(path).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(store.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+fn view(path: &Path, file: &Arc<File>, check: bool) -> Result<(View, Database), OpenError> {
+    let view = View::new(Arc::clone(file));
+    let opened = caught(|| {
+        let mut builder = Builder::new();
+        builder.set_cache_size(CACHE).set_check_integrity_on_open(check);
+        let database = builder.create_with_backend(view.clone()).map_err(|error| Fault::Storage(error.into()))?;
+        Ok(database)
+    });
+    let database = opened.map_err(|fault| {
+        view.end();
+        opening(path, fault)
+    })?;
+    match caught(|| check_format(&database)) {
+        Ok(None | Some(FORMAT)) => Ok((view, database)),
+        Ok(Some(found)) => Err(OpenError::Newer { path: path.to_owned(), found }),
+        Err(fault) => Err(opening(path, fault)),
+    }
+}
+
+/// The format, none in a file that was just made.
+fn check_format(database: &Database) -> Result<Option<u64>, Fault> {
+    let read = database.begin_read()?;
+    if read.list_tables()?.next().is_none() {
+        return Ok(None);
+    }
+    let found = read.open_table(META)?.get("format")?.map(|found| found.value());
+    match found {
+        Some(found) if found > 0 => Ok(Some(found)),
+        _ => Err(Fault::Damaged("it has no format".to_owned())),
+    }
+}
+
+fn first_commit(database: &Database) -> Result<(), Fault> {
+    let transaction = begin(database)?;
+    Tables::open(&transaction)?.meta.insert("format", FORMAT)?;
+    Ok(transaction.commit()?)
+}
+
+/// A transaction that writes, ready to open again at once after a crash.
+pub(super) fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    Ok(transaction)
+}
+
+/// Whether the file is far longer than what it holds, as far as the states of the buckets tell.
+fn worth_compacting(database: &Database, file: &File) -> Result<bool, Fault> {
+    let length = file.metadata().map_err(|error| Fault::Storage(error.into()))?.len();
+    if length < COMPACT_FROM {
+        return Ok(false);
+    }
+    let read = database.begin_read()?;
+    let mut held = 0;
+    for row in read.open_table(super::tables::BUCKETS)?.iter()? {
+        let (bucket, state) = row?;
+        let state = super::codec::read_state(bucket.value(), state.value())?;
+        // A row of its own for each, of some 200 bytes beside what it is counted for.
+        held += state.bytes + state.change_bytes + 200 * (state.entries + state.changes);
+    }
+    Ok(length / COMPACT_AT > held)
+}
+
+fn opening(path: &Path, fault: Fault) -> OpenError {
+    let path = path.to_owned();
+    match fault {
+        Fault::Storage(redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch) => OpenError::InUse(path),
+        // A file that ends before its pages do, or that does not begin as one of redb's.
+        Fault::Storage(redb::Error::Io(source))
+            if matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) =>
+        {
+            OpenError::Damaged { path, message: source.to_string() }
+        }
+        Fault::Storage(redb::Error::Io(source)) => OpenError::Io { path, source },
+        Fault::Storage(redb::Error::Corrupted(message)) | Fault::Damaged(message) => {
+            OpenError::Damaged { path, message }
+        }
+        Fault::Storage(error) => OpenError::Damaged { path, message: error.to_string() },
+        Fault::Refused(error) => OpenError::Damaged { path, message: error.to_string() },
+    }
+}

@@ -1,0 +1,225 @@
+//! The one thread that writes: takes what waits, one transaction, one commit, then answers all.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redb::{Durability as Commit, ReadableDatabase};
+
+use super::{
+    Durability, Shared,
+    apply::Batch,
+    fault::{Fault, caught},
+    open,
+    queue::{Answer, Done, Job, Work},
+    tables::META,
+};
+use crate::contract::{BucketName, StoreError};
+
+/// How long at most until expired entries are swept: the clock may be set, so the writer looks from time to time.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// With relaxed durability, what is written is on the disk after this at the latest.
+const SYNC_EVERY: Duration = Duration::from_millis(200);
+
+/// How long to wait for those who were just answered, at most: half of a commit, so that it is gained back, and not the
+/// pause of a disk that hangs.
+const LONGEST_GATHER: Duration = Duration::from_millis(1);
+
+/// What the writer remembers from one commit to the next.
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    durability: Durability,
+    commit: u64,
+    next_due: Option<u64>,
+    /// Since when something is not on the disk yet.
+    unsynced: Option<Instant>,
+    /// How many jobs the last transaction answered, and how long to wait for as many again.
+    answered: usize,
+    gather: Duration,
+}
+
+/// What a transaction is for, beside its jobs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Task {
+    Write,
+    Sweep,
+    Sync,
+}
+
+/// What a transaction brought: the answers, and what is due next.
+struct Outcome {
+    answers: Vec<Answer>,
+    versions: Vec<(BucketName, u64)>,
+    next_due: Option<u64>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, durability: Durability, commit: u64) -> Self {
+        // Due at once: what is due is not known before the first look.
+        Self { shared, durability, commit, next_due: Some(0), unsynced: None, answered: 0, gather: Duration::ZERO }
+    }
+
+    pub(super) fn run(mut self) {
+        while let Some(jobs) = self.shared.queue.take(self.patience(), self.answered, self.gather) {
+            if self.is_due() {
+                // Of its own, so that what cannot be swept is in nobody's way.
+                self.transact(Vec::new(), Task::Sweep);
+            }
+            self.answered = jobs.len();
+            if !jobs.is_empty() {
+                let begun = Instant::now();
+                self.transact(jobs, Task::Write);
+                self.gather = (begun.elapsed() / 2).min(LONGEST_GATHER);
+            } else if self.must_sync() {
+                self.transact(Vec::new(), Task::Sync);
+            }
+        }
+        if self.unsynced.is_some() {
+            // The last chance; where it fails, what relaxed durability allows to be lost is.
+            self.transact(Vec::new(), Task::Sync);
+        }
+    }
+
+    /// One transaction, and its answers.
+    fn transact(&mut self, jobs: Vec<Job>, task: Task) {
+        match self.commit(&jobs, task) {
+            Ok(Outcome { answers, versions, next_due }) => {
+                self.next_due = next_due;
+                for (bucket, version) in &versions {
+                    self.shared.waiters.wake(bucket, *version);
+                }
+                for (job, answer) in jobs.into_iter().zip(answers) {
+                    // Nobody waits for it any more.
+                    _ = job.reply.send(answer);
+                }
+            }
+            // One by one, so that only those fail that touch what is damaged.
+            Err(Fault::Damaged(_)) if jobs.len() > 1 => {
+                jobs.into_iter().for_each(|job| self.transact(vec![job], task));
+            }
+            Err(fault) => self.failed(jobs, &fault),
+        }
+    }
+
+    fn must_sync(&self) -> bool {
+        self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY)
+    }
+
+    fn is_due(&self) -> bool {
+        self.next_due.is_some_and(|at| at <= self.shared.time.now_ms())
+    }
+
+    /// How long to wait for jobs.
+    fn patience(&self) -> Option<Duration> {
+        let sweep = self.next_due.map(|at| {
+            let left = Duration::from_millis(at.saturating_sub(self.shared.time.now_ms()));
+            left.min(SWEEP_EVERY)
+        });
+        let sync = self.unsynced.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+        sweep.into_iter().chain(sync).min()
+    }
+
+    /// All jobs in one transaction. Those that are refused write nothing; an error ends all of them.
+    fn commit(&mut self, jobs: &[Job], task: Task) -> Result<Outcome, Fault> {
+        let shared = Arc::clone(&self.shared);
+        let database = shared.database();
+        let database = database.as_ref().ok_or_else(away)?;
+        let sync = task == Task::Sync;
+        let relaxed = match self.durability {
+            Durability::Always => false,
+            Durability::Relaxed => !sync && !self.must_sync(),
+        };
+        let outcome = caught(|| {
+            let mut transaction = open::begin(database)?;
+            if relaxed {
+                transaction.set_durability(Commit::None)?;
+            }
+            let mut batch = Batch::new(&transaction, shared.time.now_ms())?;
+            if task == Task::Sweep {
+                batch.sweep()?;
+            }
+            let mut answers = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                answers.push(match apply(&mut batch, job) {
+                    Ok(done) => Ok(done),
+                    Err(Fault::Refused(error)) => Err(error),
+                    Err(fault) => return Err(fault),
+                });
+            }
+            let next_due = batch.next_due()?;
+            let versions = batch.finish(self.commit + 1)?;
+            if versions.is_empty() && !sync {
+                transaction.abort()?;
+            } else {
+                transaction.commit()?;
+            }
+            Ok(Outcome { answers, versions, next_due })
+        })?;
+        let wrote = !outcome.versions.is_empty();
+        self.commit += u64::from(wrote);
+        if relaxed && wrote {
+            self.unsynced.get_or_insert_with(Instant::now);
+        } else if wrote || sync {
+            self.unsynced = None;
+        }
+        Ok(outcome)
+    }
+
+    /// Tells all jobs of a transaction that failed. The file is opened again first, and says whether it was written after all.
+    fn failed(&mut self, jobs: Vec<Job>, fault: &Fault) {
+        let reason = fault.reason();
+        let mut error = match fault {
+            Fault::Damaged(_) | Fault::Storage(redb::Error::Corrupted(_)) => StoreError::Other(reason.clone()),
+            Fault::Storage(_) | Fault::Refused(_) => StoreError::Unavailable(reason.clone()),
+        };
+        if fault.heals() {
+            let before = self.shared.generation();
+            self.shared.heal(before);
+            self.unsynced = None;
+            match self.written() {
+                Ok(commit) if commit <= self.commit => self.commit = commit,
+                // It stands in the file, and whether on the disk nobody knows.
+                Ok(commit) => {
+                    self.commit = commit;
+                    error = StoreError::UnknownOutcome(reason);
+                }
+                Err(_) => error = StoreError::UnknownOutcome(reason),
+            }
+        }
+        // Not at once again: the disk may be full for long.
+        self.next_due = Some(self.shared.time.now_ms() + SWEEP_EVERY.as_millis() as u64);
+        for job in jobs {
+            _ = job.reply.send(Err(error.clone()));
+        }
+    }
+
+    /// The last commit that stands in the file.
+    fn written(&self) -> Result<u64, Fault> {
+        let database = self.shared.database();
+        let database = database.as_ref().ok_or_else(away)?;
+        caught(|| last_commit(database))
+    }
+}
+
+/// The number of the last commit.
+pub(super) fn last_commit(database: &redb::Database) -> Result<u64, Fault> {
+    let meta = database.begin_read()?.open_table(META)?;
+    let row = redb::ReadableTable::get(&meta, "commit")?;
+    Ok(row.map_or(0, |row| row.value()))
+}
+
+fn away() -> Fault {
+    Fault::Storage(redb::Error::PreviousIo)
+}
+
+fn apply(batch: &mut Batch<'_>, job: &Job) -> Result<Done, Fault> {
+    match &job.work {
+        Work::Write { writer, operations } => batch.write(&job.bucket, writer, operations).map(Done::Written),
+        Work::Increment { writer, key, delta, options } => batch
+            .increment(&job.bucket, writer, key, *delta, options)
+            .map(|(number, version)| Done::Counted(number, version)),
+        Work::Import { version, entries } => batch.import(&job.bucket, *version, entries).map(|()| Done::Settled),
+        Work::Settle => batch.begin(&job.bucket).map(|()| Done::Settled),
+    }
+}

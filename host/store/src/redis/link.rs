@@ -1,0 +1,163 @@
+//! The connection: made when it is needed, shared by all operations, and made anew with growing pauses when it is gone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, ServerErrorKind,
+    Value, aio::MultiplexedConnection,
+};
+use tokio::{sync::Mutex, time::timeout_at};
+
+use crate::contract::StoreError;
+
+/// How long a connection may take to be made, within the operation's own deadline.
+const CONNECT: Duration = Duration::from_secs(2);
+/// The pause after the first attempt that fails; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Operations fail at once meanwhile.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The connection to a server.
+pub(super) struct Link {
+    client: Client,
+    state: Mutex<State>,
+    /// The generation of the last connection that was seen to end.
+    ended: Arc<AtomicU64>,
+}
+
+struct State {
+    up: Option<MultiplexedConnection>,
+    /// How many connections there were.
+    generation: u64,
+    retry_at: Option<Instant>,
+    pause: Duration,
+    reason: String,
+}
+
+impl Link {
+    pub(super) fn new(client: Client) -> Self {
+        let state = State { up: None, generation: 0, retry_at: None, pause: FIRST_PAUSE, reason: String::new() };
+        Self { client, state: Mutex::new(state), ended: Arc::new(AtomicU64::new(0)) }
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// A connection, and its generation. Nothing of the operation has been sent when this fails.
+    async fn connection(&self, deadline: Instant) -> Result<(MultiplexedConnection, u64), StoreError> {
+        let mut state = timeout_at(deadline.into(), self.state.lock()).await.map_err(|_| StoreError::TimedOut)?;
+        if let Some(up) = &state.up
+            && self.ended.load(Ordering::Acquire) < state.generation
+        {
+            return Ok((up.clone(), state.generation));
+        }
+        state.up = None;
+        let now = Instant::now();
+        if state.retry_at.is_some_and(|at| now < at) {
+            return Err(StoreError::Unavailable(state.reason.clone()));
+        }
+        let generation = state.generation + 1;
+        let ended = Arc::clone(&self.ended);
+        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+        let config = config.set_push_sender(move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                ended.fetch_max(generation, Ordering::AcqRel);
+            }
+            Ok::<(), redis::aio::SendError>(())
+        });
+        let patience = deadline.min(now + CONNECT);
+        let made = timeout_at(patience.into(), self.client.get_multiplexed_async_connection_with_config(&config)).await;
+        let reason = match made {
+            Ok(Ok(up)) => {
+                (state.generation, state.retry_at, state.pause) = (generation, None, FIRST_PAUSE);
+                state.up = Some(up.clone());
+                return Ok((up, generation));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the server did not answer in time".to_owned(),
+        };
+        // A deadline that was short says nothing about the server.
+        if patience < deadline || Instant::now() < deadline {
+            state.retry_at = Some(Instant::now() + state.pause);
+            state.pause = (state.pause * 2).min(LONGEST_PAUSE);
+        }
+        state.reason = format!("cannot connect to the server: {reason}");
+        Err(StoreError::Unavailable(state.reason.clone()))
+    }
+
+    /// Sends a command, and the other one where the server does not know the script. `writes` says what is not known when
+    /// the connection goes away in the middle.
+    pub(super) async fn send(
+        &self,
+        command: &Cmd,
+        otherwise: impl FnOnce() -> Option<Cmd>,
+        writes: bool,
+        deadline: Instant,
+    ) -> Result<Value, StoreError> {
+        if Instant::now() >= deadline {
+            return Err(StoreError::TimedOut);
+        }
+        let (mut connection, generation) = self.connection(deadline).await?;
+        let sent = async {
+            match said(connection.send_packed_command(command).await) {
+                Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => match otherwise() {
+                    Some(command) => said(connection.send_packed_command(&command).await),
+                    None => Err(error),
+                },
+                answer => answer,
+            }
+        };
+        match timeout_at(deadline.into(), sent).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if is_answer(&error) => Err(refused(&error)),
+            Ok(Err(error)) => {
+                self.ended.fetch_max(generation, Ordering::AcqRel);
+                let reason = format!("the connection to the server went away: {error}");
+                Err(if writes { StoreError::UnknownOutcome(reason) } else { StoreError::Unavailable(reason) })
+            }
+            Err(_) if writes => {
+                Err(StoreError::UnknownOutcome("the deadline passed before the server answered".to_owned()))
+            }
+            Err(_) => Err(StoreError::TimedOut),
+        }
+    }
+}
+
+/// What the server says is an error comes as a value too.
+fn said(answer: redis::RedisResult<Value>) -> redis::RedisResult<Value> {
+    match answer {
+        Ok(Value::ServerError(error)) => Err(error.into()),
+        answer => answer,
+    }
+}
+
+/// Whether the server itself said so.
+fn is_answer(error: &RedisError) -> bool {
+    matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed)
+}
+
+/// The server refused a script before its first step: our scripts have no others that end in an error.
+fn refused(error: &RedisError) -> StoreError {
+    let reason = format!("the server refused: {error}");
+    match error.code() {
+        // Memory, disk, roles and rights, which operators see to.
+        Some(
+            "OOM" | "MISCONF" | "READONLY" | "LOADING" | "MASTERDOWN" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN"
+            | "NOREPLICAS" | "NOAUTH" | "NOPERM" | "WRONGPASS" | "MOVED" | "ASK",
+        ) => StoreError::Unavailable(reason),
+        _ => StoreError::Other(reason),
+    }
+}
+
+/// What the client is made of: push messages, by which the end of a connection is seen at once, need version 3.
+pub(super) fn with_pushes(info: redis::ConnectionInfo) -> redis::ConnectionInfo {
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    info.set_redis_settings(settings)
+}

@@ -1,0 +1,78 @@
+//! Writes of other processes, as the server announces them. An announcement only wakes: what happened is in the stream, so
+//! that one that is lost costs time and nothing else.
+
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use redis::Client;
+use tokio::sync::Notify;
+
+use super::scripts::{announced, channel};
+use crate::{contract::BucketName, waiters::Waiters};
+
+/// The pause before the announcements are asked for again.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// What this process is told of.
+#[derive(Default)]
+pub(super) struct Watch {
+    pub(super) waiters: Waiters,
+    wanted: Mutex<HashSet<BucketName>>,
+    more: Notify,
+}
+
+impl Watch {
+    /// From now on the bucket's waiters are woken.
+    pub(super) fn want(&self, bucket: &BucketName) {
+        if self.lock().insert(bucket.clone()) {
+            self.more.notify_one();
+        }
+    }
+
+    /// Listens for as long as the engine lives.
+    pub(super) async fn run(&self, client: Client) {
+        loop {
+            // Nobody waits: no connection.
+            while self.lock().is_empty() {
+                self.more.notified().await;
+            }
+            // However it ended: what was announced meanwhile is looked for by the waiters themselves.
+            _ = self.listen(&client).await;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn listen(&self, client: &Client) -> redis::RedisResult<()> {
+        let (mut sink, mut stream) = client.get_async_pubsub().await?.split();
+        let mut heard: HashSet<BucketName> = HashSet::new();
+        loop {
+            let wanted: Vec<_> = self.lock().iter().filter(|bucket| !heard.contains(*bucket)).cloned().collect();
+            for bucket in wanted {
+                sink.subscribe(channel(&bucket)).await?;
+                // What was written before this was in force is found by looking again.
+                self.waiters.wake(&bucket, 0);
+                heard.insert(bucket);
+            }
+            tokio::select! {
+                () = self.more.notified() => {}
+                message = stream.next() => {
+                    let Some(message) = message else { return Ok(()) };
+                    let Some(bucket) = announced(message.get_channel_name()) else { continue };
+                    if !self.waiters.wake(&bucket, 0) {
+                        self.lock().remove(&bucket);
+                        heard.remove(&bucket);
+                        sink.unsubscribe(channel(&bucket)).await?;
+                    }
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<BucketName>> {
+        self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,90 @@
+//! A full disk, by a limit on the size of files: writes are refused with the reason, reads go on, and with space writes are
+//! back.
+
+use std::path::Path;
+
+use portcullis_store::{Key, StoreError, Version};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::child::{bucket, key, open, runtime, set, soon, start, writer};
+
+fn limit(bytes: Option<u64>) {
+    let maximum = getrlimit(Resource::Fsize).maximum;
+    setrlimit(Resource::Fsize, Rlimit { current: bytes.or(maximum), maximum }).expect("limited");
+}
+
+/// In the child, whose limits are its own.
+pub(crate) fn fill(folder: &Path) {
+    let store = open(folder).expect("opened");
+    let file = folder.join("store.redb");
+    let value = |at: u32| vec![at as u8; 1_000_000];
+    runtime().block_on(async {
+        let put = async |at: u32| {
+            let operations = vec![set(format!("{at:06}"), value(at))];
+            store
+                .transact(&bucket(), operations, &writer(), soon())
+                .await
+                .map(|versions| versions[0].expect("a version"))
+        };
+        let whole = async |count: u32| {
+            let (mut after, mut found): (Option<Key>, u32) = (None, 0);
+            loop {
+                let page = store.list(&bucket(), "", after.as_ref(), 1000, soon()).await.expect("reads go on");
+                for entry in page.entries {
+                    assert_eq!((entry.key.as_str(), entry.value), (format!("{found:06}").as_str(), value(found)));
+                    found += 1;
+                }
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, count);
+        };
+        let mut count = 0;
+        for round in 0..3 {
+            // More than the memory for pages holds, so that reads come from the file.
+            while count < 80 + round * 10 {
+                assert_eq!(put(count).await, Ok(Version(u64::from(count) + 1)));
+                count += 1;
+            }
+            limit(Some(std::fs::metadata(&file).expect("its length").len()));
+            let refused = loop {
+                match put(count).await {
+                    Ok(version) => assert_eq!(version, Version(u64::from(count) + 1)),
+                    Err(refused) => break refused,
+                }
+                count += 1;
+            };
+            for _ in 0..5 {
+                let again = put(count).await;
+                let reason = match &again {
+                    Err(StoreError::Unavailable(reason)) => reason,
+                    other => panic!("{other:?} after {refused:?}"),
+                };
+                assert!(reason.contains("File too large"), "{reason}");
+                assert_eq!(store.get(&bucket(), &key(format!("{count:06}")), soon()).await, Ok(None));
+            }
+            whole(count).await;
+            limit(None);
+            assert_eq!(put(count).await, Ok(Version(u64::from(count) + 1)), "space is back");
+            count += 1;
+            whole(count).await;
+        }
+        println!("count {count}");
+    });
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_nothing_else() {
+    use std::io::BufRead;
+    let dir = tempfile::tempdir().expect("a folder");
+    let (mut child, output) = start(dir.path(), "fill");
+    let lines: Vec<String> = output.lines().map_while(Result::ok).collect();
+    let count = lines.iter().find_map(|line| line.strip_prefix("count "));
+    assert!(child.wait().expect("ended").success());
+    let count: u64 = count.expect("a count").parse().expect("a number");
+    let store = open(dir.path()).expect("opened");
+    let usage = runtime().block_on(store.usage(&bucket(), soon())).expect("usage");
+    assert_eq!(usage.entries, count);
+}
