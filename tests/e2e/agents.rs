@@ -221,3 +221,27 @@ fn over_stdio_an_agent_has_its_role() {
     client.send(&json!({ "jsonrpc": "2.0", "id": 5, "method": "tools/list" }));
     assert_eq!(names(&client.reply(5)), ["echo_echo", "outcomes_fail"]);
 }
+
+/// The operator is told why, with the line.
+#[test]
+fn explain_names_the_rule_and_its_line() {
+    let folder = team();
+    let config = fs::read_to_string(folder.path().join("portcullis.toml")).expect("a configuration");
+    let line = |text: &str| config.lines().position(|line| line.contains(text)).expect(text) + 1;
+    for (agent, tool, allowed, reason, at) in [
+        ("alice", "echo_echo", true, "`echo_*` in `allow`", Some(line("\"echo_*\""))),
+        ("bob", "outcomes_trap", false, "`outcomes/*` in `deny`", Some(line("\"outcomes/*\""))),
+        ("alice", "outcomes_trap", false, "no rule of the role `reader` allows it", None),
+    ] {
+        let told = folder.json(&["explain", "--agent", agent, tool, "--json"]);
+        assert_eq!(
+            (told["allowed"].as_bool(), told["line"].as_u64()),
+            (Some(allowed), at.map(|at| at as u64)),
+            "{told:#}"
+        );
+        assert!(told["reason"].as_str().is_some_and(|found| found.contains(reason)), "{told:#}");
+    }
+    let nothing = folder.run(&["explain", "--agent", "alice", "nothing"]);
+    assert_eq!(nothing.status.code(), Some(1));
+    assert_eq!(folder.run(&["explain", "echo"]).status.code(), Some(1));
+}

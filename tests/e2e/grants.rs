@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    host::Folder,
+    host::{Folder, eventually},
     raw,
     tools::{script, succeeded},
 };
@@ -104,6 +104,40 @@ fn javascript_fetches_from_a_granted_host_with_a_secret() {
     assert_eq!(denials(&bare), [format!("http \"GET http://127.0.0.1:{port}/a\"")]);
 }
 
+/// P9, and the emergency: what is wider waits while the old grants hold; what is less holds at the next call.
+#[test]
+fn grants_that_change_hold_as_far_as_they_are_approved() {
+    let (old, new) = (server(), server());
+    let allow = |port: u16| format!("{{ allow = 'GET http://127.0.0.1:{port}/**', private = ['127.0.0.0/8'] }}");
+    let config = |http: &[String]| {
+        let plugin = format!("[plugins.web]\nsource = {:?}\n", portcullis_artifacts::WITH_HTTP);
+        format!("{plugin}[plugins.web.grants]\nhttp = [{}]\n[server]\nhttp = '127.0.0.1:0'\n", http.join(", "))
+    };
+    let folder = folder(&config(&[allow(old)]).replace("[server]\nhttp = '127.0.0.1:0'\n", ""));
+    let host = folder.serve();
+    let get = |port: u16| {
+        let url = format!("http://127.0.0.1:{port}/a");
+        raw::call(&host.address, "web_get", json!({ "url": url }))["result"].clone()
+    };
+    let reached = |port: u16| get(port)["structuredContent"]["result"] == 200;
+    let denied = |port: u16| get(port).to_string().contains("HttpRequestDenied");
+    assert!(reached(old) && denied(new));
+    let configure = |http: &[String]| {
+        fs::write(folder.path().join("portcullis.toml"), config(http)).expect("a configuration");
+        host.logged("the configuration changed");
+    };
+    configure(&[allow(old), allow(new)]);
+    eventually(|| folder.json(&["list", "--json"])[0]["state"] == "pending review");
+    assert!(reached(old) && denied(new), "the old grants go on");
+    let digest = folder.json(&["inspect", "web", "--json"])["digest"].as_str().expect("a digest").to_owned();
+    folder.json(&["approve", "web", "--sha256", &digest, "--json"]);
+    eventually(|| reached(new));
+    configure(&[allow(new)]);
+    eventually(|| denied(old));
+    assert!(reached(new), "and nothing has to be approved for it");
+    assert_eq!(folder.json(&["list", "--json"])[0]["state"], "approved");
+}
+
 #[test]
 fn python_reads_a_granted_directory_and_fetches() {
     let Some(path) = built("py") else { return };
@@ -122,4 +156,41 @@ fn python_reads_a_granted_directory_and_fetches() {
     refused(&call(&bare, "py_fetch_text", asked), "HttpRequestDenied");
     let answer = call(&bare, "py_read_text", json!({ "path": "/data/note.txt" }));
     assert_eq!(answer["isError"], true, "{answer:#}");
+}
+
+/// The decision, the rule and its line, and the line that would change it.
+#[test]
+fn explain_says_which_line_decides() {
+    let folder = folder(&format!(
+        "[plugins.web]\nsource = {:?}\n[plugins.web.grants]\n\
+         http = [\"GET https://a.example/**\"]\ndeny = [\"GET https://a.example/private/**\"]\n\
+         files = [{{ host = \"data\", guest = \"/data\" }}]\nenv = {{ UNITS = \"metric\" }}\n",
+        portcullis_artifacts::WITH_HTTP
+    ));
+    let check = |question: &[&str], allowed: bool, reason: &str, line: Option<u64>, hint: &str| {
+        let told = folder.json(&[&["explain", "web"], question, &["--json"]].concat());
+        assert_eq!((told["allowed"].as_bool(), told["line"].as_u64()), (Some(allowed), line), "{question:?}: {told:#}");
+        assert!(told["reason"].as_str().is_some_and(|found| found.contains(reason)), "{question:?}: {told:#}");
+        assert!(told["hint"].as_str().unwrap_or_default().contains(hint), "{question:?}: {told:#}");
+    };
+    check(&["http", "GET", "https://a.example/b"], true, "`GET https://a.example/**` of `http` allows it", Some(4), "");
+    check(&["http", "GET", "https://a.example/private/b"], false, "an entry of `deny` matches it", Some(5), "");
+    let add = "in `[plugins.web.grants]`: http = [\"POST https://a.example/b\"]";
+    check(&["http", "POST", "https://a.example/b"], false, "no entry of `http` allows it", None, add);
+    check(&["files", "/data/note.txt", "read"], true, "of `files` allows it", Some(6), "");
+    check(&["files", "/data/note.txt", "read-write"], false, "to be read alone", Some(6), "access = \"read-write\"");
+    check(&["files", "/data/../etc", "read"], false, "no entry of `files` opens it", None, "files = [");
+    check(&["files", "/database", "read"], false, "no entry of `files` opens it", None, "files = [");
+    check(&["env", "UNITS"], true, "the value `metric`", Some(7), "");
+    check(&["env", "HOME"], false, "no entry of `env` gives it", None, "env = { HOME = \"VALUE\" }");
+    let path = folder.path().join("portcullis.toml");
+    let config = fs::read_to_string(&path).expect("a configuration");
+    fs::write(
+        &path,
+        config.replace("https://a.example/**\"]", "https://a.example/**\", \"GET https://b.example/**\"]"),
+    )
+    .expect("a configuration");
+    check(&["http", "GET", "https://b.example/"], false, "waits for approval", Some(4), "portcullis diff web");
+    let odd = folder.run(&["explain", "web", "http", "GET", "https://a.example/x/../y"]);
+    assert_eq!(odd.status.code(), Some(1), "a URL that can be read in two ways");
 }

@@ -116,13 +116,17 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dev: Vec<PathBuf>,
     },
-    /// Say whether a plugin may do something, and which line of the configuration decides
+    /// Say whether a plugin may do something, or an agent call a tool, and which line of the configuration decides
+    #[command(args_conflicts_with_subcommands = false)]
     Explain {
-        /// The plugin
-        #[arg(value_name = "PLUGIN")]
-        plugin: String,
+        /// Whether this agent may call the tool that is named instead of a plugin
+        #[arg(long, value_name = "NAME")]
+        agent: Option<String>,
+        /// The plugin; with `--agent`, the tool
+        #[arg(value_name = "PLUGIN|TOOL")]
+        what: String,
         #[command(subcommand)]
-        question: Question,
+        question: Option<Question>,
     },
     /// Make, list and revoke the keys of agents
     Key {

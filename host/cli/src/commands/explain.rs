@@ -1,14 +1,16 @@
-//! `explain`: what a grant says of one request, and which line of the configuration made it say so.
+//! `explain`: what a grant says of one request, or a role of one tool, and which line of the configuration made it say so.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
-use portcullis_policy::{Access, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget};
+use portcullis_policy::{
+    Access, AgentName, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget, Verdict,
+};
 use portcullis_trust::escaped;
 use serde_json::json;
 
 use crate::{
     args::Question,
-    config::{Config, GrantLines},
+    config::{Config, GrantLines, RoleLines},
     host::Host,
     render::{self, Fault},
 };
@@ -22,6 +24,14 @@ struct Answer {
 }
 
 impl Answer {
+    fn text(&self, path: &Path) -> String {
+        let word = if self.allowed { "allowed" } else { "denied" };
+        let file = path.display().to_string();
+        let place = self.line.map(|line| format!(" ({}:{line})", escaped(&file))).unwrap_or_default();
+        let hint = self.hint.as_ref().map(|hint| format!("hint: {}\n", escaped(hint))).unwrap_or_default();
+        format!("{word}: {}{place}\n{hint}", escaped(&self.reason))
+    }
+
     fn allowed(reason: String, line: Option<usize>) -> Self {
         Self { allowed: true, reason, line, hint: None }
     }
@@ -54,28 +64,78 @@ pub(crate) fn run(
         approval.as_ref().map_or_else(|| Arc::clone(&configured), |approval| Arc::new(approval.grants.clone()));
     let effective = Effective::new(approved, configured);
     let answer = answer(&name, &effective, &lines, question)?;
-    let shown = path.display();
     if as_json {
         render::json(&json!({
             "plugin": name,
             "allowed": answer.allowed,
             "reason": answer.reason,
-            "file": shown.to_string(),
+            "file": path.display().to_string(),
             "line": answer.line,
             "hint": answer.hint,
             "approved": approval.is_some(),
         }))?;
     } else {
-        let word = if answer.allowed { "allowed" } else { "denied" };
-        let place = answer.line.map(|line| format!(" ({}:{line})", escaped(&shown.to_string()))).unwrap_or_default();
-        let mut text = format!("{word}: {}{place}\n", escaped(&answer.reason));
-        if let Some(hint) = &answer.hint {
-            text += &format!("hint: {}\n", escaped(hint));
-        }
+        let mut text = answer.text(path);
         if approval.is_none() {
             text += &format!("nobody has approved `{name}`, so nothing of it runs: portcullis inspect {name}\n");
         }
         render::data(&text)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// May this agent call this tool? As the rules stand now, of tools that are served or wait for approval.
+pub(crate) async fn agent(
+    path: &Path,
+    config: Config,
+    agent: &str,
+    tool: &str,
+    as_json: bool,
+) -> anyhow::Result<ExitCode> {
+    let name = AgentName::new(agent).ok().filter(|name| config.statutes.agent(name).is_some());
+    let name = name.ok_or_else(|| {
+        let known: Vec<_> = config.statutes.agents().map(ToString::to_string).collect();
+        let hint = format!("the configuration has the agents: {}", known.join(", "));
+        Fault::error(format!("There is no agent `{agent}` in the configuration"), Some(hint))
+    })?;
+    let host = Host::for_review(&config, "explain")?;
+    for error in host.catalogue.apply(config.plugins.clone()).await.err().unwrap_or_default() {
+        tracing::warn!(%error, "the configuration is not in order");
+    }
+    let snapshot = host.catalogue.snapshot();
+    host.close();
+    let Some(found) = snapshot.tool(tool) else {
+        return Err(Fault::error(format!("There is no tool `{tool}`"), Some("portcullis list".to_owned())));
+    };
+    let role = config.statutes.agent(&name).and_then(|agent| agent.role().cloned());
+    let lines = RoleLines::read(path)?;
+    let answer = match role.as_ref().map(|role| (role, role.tool(&found.rules().plugin, &found.rules().tool))) {
+        None => Answer::denied(format!("`{name}` has no role"), None, None),
+        Some((role, Verdict::Allowed(rule))) => {
+            let line = lines.allow(role.name(), rule);
+            Answer::allowed(format!("`{rule}` in `allow` of the role `{}` allows it", role.name()), line)
+        }
+        Some((role, Verdict::Denied(rule))) => {
+            let line = lines.deny(role.name(), rule);
+            Answer::denied(format!("`{rule}` in `deny` of the role `{}` forbids it", role.name()), line, None)
+        }
+        Some((role, Verdict::NotAllowed)) => {
+            let hint = format!("in `[roles.{}]`: allow = [\"{tool}\"]", role.name());
+            Answer::denied(format!("no rule of the role `{}` allows it", role.name()), None, Some(hint))
+        }
+    };
+    if as_json {
+        render::json(&json!({
+            "agent": name,
+            "tool": tool,
+            "allowed": answer.allowed,
+            "reason": answer.reason,
+            "file": path.display().to_string(),
+            "line": answer.line,
+            "hint": answer.hint,
+        }))?;
+    } else {
+        render::data(&answer.text(path))?;
     }
     Ok(ExitCode::SUCCESS)
 }

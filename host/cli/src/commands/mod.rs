@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     args::{Args, Command},
     config::Config,
-    render,
+    render::{self, Fault},
 };
 
 /// Runs the command; an error is told by its caller.
@@ -69,7 +69,16 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         Command::Remove { name } => approve::remove(read()?, &name, json).await,
         Command::List => list::run(read()?, json).await,
         Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
-        Command::Explain { plugin, question } => explain::run(&config, read()?, &plugin, &question, json),
+        Command::Explain { agent: Some(agent), what, question: None } => {
+            explain::agent(&config, read()?, &agent, &what, json).await
+        }
+        Command::Explain { agent: None, what, question: Some(question) } => {
+            explain::run(&config, read()?, &what, &question, json)
+        }
+        Command::Explain { .. } => Err(Fault::error(
+            "`explain` takes a plugin and a question, or `--agent NAME` and a tool",
+            Some("portcullis explain --help".to_owned()),
+        )),
         Command::Key { what } => key::run(&read()?, what, json),
         Command::Check { .. } => check::run(&config, read()?, json).await,
         Command::Doctor => doctor::run(&config, json).await,

@@ -1,8 +1,8 @@
-//! Where in the file a grant stands, so that a decision can name its line.
+//! Where in the file a grant or a rule stands, so that a decision can name its line.
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
-use portcullis_policy::{FileGrant, HttpGrant, HttpPattern, PluginName};
+use portcullis_policy::{FileGrant, HttpGrant, HttpPattern, PluginName, RoleName, ToolPattern};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -61,6 +61,49 @@ impl GrantLines {
     }
 
     fn line(&self, span: Range<usize>) -> usize {
-        self.text.get(..span.start).unwrap_or_default().matches('\n').count() + 1
+        line(&self.text, &span)
+    }
+}
+
+fn line(text: &str, span: &Range<usize>) -> usize {
+    text.get(..span.start).unwrap_or_default().matches('\n').count() + 1
+}
+
+/// The rules of all roles, each with its place.
+#[derive(Debug, Deserialize)]
+pub(crate) struct RoleLines {
+    #[serde(default)]
+    roles: BTreeMap<RoleName, Rules>,
+    #[serde(skip)]
+    text: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Rules {
+    allow: Vec<Spanned<ToolPattern>>,
+    deny: Vec<Spanned<ToolPattern>>,
+}
+
+impl RoleLines {
+    /// Of the configuration at `path`, which was read and found in order before.
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)?;
+        let read: Self = toml::from_str(&text)?;
+        Ok(Self { text, ..read })
+    }
+
+    /// Of a rule in `allow` of this role.
+    pub(crate) fn allow(&self, role: &RoleName, rule: &ToolPattern) -> Option<usize> {
+        self.of(&self.roles.get(role)?.allow, rule)
+    }
+
+    /// Of a rule in `deny` of this role.
+    pub(crate) fn deny(&self, role: &RoleName, rule: &ToolPattern) -> Option<usize> {
+        self.of(&self.roles.get(role)?.deny, rule)
+    }
+
+    fn of(&self, rules: &[Spanned<ToolPattern>], rule: &ToolPattern) -> Option<usize> {
+        rules.iter().find(|found| found.get_ref() == rule).map(|found| line(&self.text, &found.span()))
     }
 }

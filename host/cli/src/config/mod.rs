@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use portcullis_catalogue::PluginSpec;
 use portcullis_policy::Statutes;
 
-pub(crate) use self::lines::GrantLines;
+pub(crate) use self::lines::{GrantLines, RoleLines};
 use crate::render::Fault;
 
 /// The configuration, checked, with nothing left to fill in.
