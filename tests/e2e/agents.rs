@@ -179,7 +179,7 @@ fn sessions_belong_to_their_agent_and_end_with_its_key() {
     let keys = folder.json(&["key", "list", "--json"]);
     let states: Vec<_> = keys.as_array().expect("keys").iter().map(|key| key["state"].clone()).collect();
     assert_eq!(states, ["revoked", "good", "good"]);
-    for file in [".portcullis/keys.json", ".portcullis/audit.jsonl"] {
+    for file in [".portcullis/keys/keys.json", ".portcullis/audit.jsonl"] {
         let text = fs::read_to_string(folder.path().join(file)).expect("a file");
         for key in [&alice_key, &bob_key, &second] {
             assert!(!text.contains(&key[20..]), "A2: {file}");

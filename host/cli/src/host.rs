@@ -101,6 +101,7 @@ impl Host {
         let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
+        state.subdirectory("keys").map_err(|error| state_fault(&error))?;
         let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
         let keeper = Doorkeeper::new(statutes, ring, Arc::clone(&ledger), SystemTime::now);
         let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session);
@@ -122,7 +123,8 @@ impl Host {
 
 /// The file of the keys in a state directory.
 pub(crate) fn key_file(state: &StateDir) -> KeyFile {
-    KeyFile::new(state.join("keys.json"))
+    // In a folder of its own, as what was approved: what happens in it is worth looking up.
+    KeyFile::new(state.join("keys").join("keys.json"))
 }
 
 /// All that is wrong with a configuration, with the mend of the first.

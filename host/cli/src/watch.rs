@@ -37,6 +37,8 @@ pub(crate) struct Watch {
     files: BTreeSet<PathBuf>,
     /// What lay there when the files were last looked at.
     looks: BTreeMap<PathBuf, Option<Look>>,
+    /// A folder that is looked at and not watched: the audit log is written there, and each of its lines would be news.
+    busy: PathBuf,
     seen: Arc<Seen>,
 }
 
@@ -70,8 +72,9 @@ fn inode(metadata: &Metadata) -> Inode {
 }
 
 impl Watch {
-    /// A watch on nothing yet.
-    pub(crate) fn new() -> notify::Result<Self> {
+    /// A watch on nothing yet. What lies in `busy` is looked at alone: twice for each call something is written there,
+    /// and a thread that wakes for that doubles the time of a call.
+    pub(crate) fn new(busy: &Path) -> notify::Result<Self> {
         let seen = Arc::new(Seen::default());
         let told = Arc::clone(&seen);
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| match event {
@@ -89,7 +92,7 @@ impl Watch {
             }
         })?;
         let (folders, files, looks) = (BTreeMap::new(), BTreeSet::new(), BTreeMap::new());
-        Ok(Self { watcher, folders, files, looks, seen })
+        Ok(Self { watcher, folders, files, looks, busy: busy.to_owned(), seen })
     }
 
     /// Looks after these files, instead of those before. A file need not be there, and may be replaced, and so may any
@@ -108,6 +111,7 @@ impl Watch {
         let wanted: BTreeMap<_, _> = entries
             .iter()
             .filter_map(folder)
+            .filter(|folder| *folder != self.busy)
             .filter_map(|folder| Some((folder.clone(), inode(&fs::metadata(&folder).ok()?))))
             .collect();
         *self.seen.files.lock().unwrap_or_else(PoisonError::into_inner) = entries;
@@ -226,7 +230,7 @@ mod tests {
     }
 
     fn watching(files: &[&Path]) -> Watch {
-        let mut watch = Watch::new().expect("a watch");
+        let mut watch = Watch::new(Path::new("")).expect("a watch");
         watch.look_after(files.iter().copied());
         watch
     }
@@ -300,5 +304,16 @@ mod tests {
         }
         fs::write(&file, "22").expect("written");
         soon(&mut watch, "the change").await;
+    }
+
+    /// Each line of the audit log would wake the watching thread, twice a call.
+    #[test]
+    fn the_state_directory_itself_is_not_watched() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let state = dir.path().canonicalize().expect("a path").join("state");
+        fs::create_dir_all(state.join("trust")).expect("folders");
+        let mut watch = Watch::new(&state).expect("a watch");
+        watch.look_after([state.join("trust/accepted.json").as_path(), state.join("audit.jsonl").as_path()]);
+        assert_eq!(watch.folders.keys().collect::<Vec<_>>(), [&state.join("trust")]);
     }
 }

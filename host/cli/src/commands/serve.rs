@@ -64,7 +64,7 @@ impl Serve {
         let name = ServerName(config.server_name.clone());
         let host = Host::confined(&config, "serve", reachable)?;
         // Before the plugins are read: what changes meanwhile is not lost.
-        let mut watch = Watch::new()?;
+        let mut watch = Watch::new(host.state.path())?;
         look_after(&mut watch, &path, &config, &host);
         host.apply(config.plugins.clone()).await?;
         if strict {
