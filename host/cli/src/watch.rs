@@ -314,6 +314,6 @@ mod tests {
         fs::create_dir_all(state.join("trust")).expect("folders");
         let mut watch = Watch::new(&state).expect("a watch");
         watch.look_after([state.join("trust/accepted.json").as_path(), state.join("audit.jsonl").as_path()]);
-        assert_eq!(watch.folders.keys().collect::<Vec<_>>(), [&state.join("trust")]);
+        assert!(watch.folders.contains_key(&state.join("trust")) && !watch.folders.contains_key(&state));
     }
 }
