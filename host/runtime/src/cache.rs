@@ -8,6 +8,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
+    time::SystemTime,
 };
 
 use hmac::Mac;
@@ -134,17 +135,27 @@ impl Cache {
         self.evict(kind)
     }
 
+    /// Removes the oldest beyond [`MAX_FILES`]. Another process may do the same at this moment: what is gone is gone.
     fn evict(&self, kind: Kind) -> io::Result<()> {
+        let there = |done: io::Result<SystemTime>| match done {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            done => done.map(Some),
+        };
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let entry = entry?;
-            if entry.path().extension().is_some_and(|extension| extension == kind.as_str()) {
-                files.push((entry.metadata()?.modified()?, entry.path()));
+            if entry.path().extension().is_some_and(|extension| extension == kind.as_str())
+                && let Some(modified) = there(entry.metadata().and_then(|metadata| metadata.modified()))?
+            {
+                files.push((modified, entry.path()));
             }
         }
         files.sort();
         let surplus = files.len().saturating_sub(MAX_FILES);
-        files.into_iter().take(surplus).try_for_each(|(_, path)| fs::remove_file(path))
+        files.into_iter().take(surplus).try_for_each(|(_, path)| match fs::remove_file(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        })
     }
 }
 
@@ -199,5 +210,20 @@ mod tests {
             cache.put(Kind::Description, Digest::of(&i.to_le_bytes()), "1", b"x").expect("kept");
         }
         assert_eq!(fs::read_dir(&cache.dir).expect("a directory").count(), MAX_FILES);
+    }
+
+    /// Processes share a cache, and make room in it at the same time.
+    #[test]
+    fn several_may_make_room_at_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let state = StateDir::open(&dir.path().join("state")).expect("a state directory");
+        let keep = &|number: usize| {
+            let cache = Cache::open(&state).expect("a cache");
+            for i in 0..MAX_FILES * 4 {
+                let digest = Digest::of(format!("{number} {i}").as_bytes());
+                cache.put(Kind::Description, digest, "1", b"x").expect("kept");
+            }
+        };
+        std::thread::scope(|threads| (0..4).for_each(|number| _ = threads.spawn(move || keep(number))));
     }
 }
