@@ -155,6 +155,12 @@ fn every_line_is_the_hosts_and_the_memory_comes_back() {
             assert!(named && told.len() < 500, "{tool}: no {text:?} in {told:?}");
         }
     }
+    // One after the other, so that each could leave its memory to the next, and fewer than are given back in one go by
+    // default (wasmtime's `decommit_batch_size`).
+    for _ in 0..12 {
+        let id = host.call("bad_grow_memory", &json!({}));
+        assert_eq!(host.replies([id])[&id]["result"]["isError"], true);
+    }
     #[cfg(target_os = "linux")]
     {
         // A call that is answered at its deadline leaves its sandbox a moment later.

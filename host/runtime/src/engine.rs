@@ -25,8 +25,9 @@ const COMPONENT_INSTANCE_SIZE: usize = 2 << 20;
 const MEMORY_KEEP_RESIDENT: usize = 2 << 20;
 /// The same for tables.
 const TABLE_KEEP_RESIDENT: usize = 64 << 10;
-/// Slots given back in one go, where `PAGEMAP_SCAN` is missing.
-const DECOMMIT_BATCH: usize = 16;
+/// Slots given back in one go. More would leave the memory of calls that are over, 64 MiB each by default, with this
+/// process until so many others have ended on the same thread, which after a burst is never.
+const DECOMMIT_BATCH: usize = 1;
 
 /// What generated code depends on: the same for the child that compiles and the host that runs.
 fn code() -> Config {
