@@ -21,12 +21,12 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("policy", &[]),
     ("audit", &["policy"]),
     ("store", &["policy"]),
-    ("runtime", &["policy", "audit"]),
+    ("runtime", &["policy", "audit", "store"]),
     ("trust", &["policy"]),
-    ("catalogue", &["policy", "audit", "runtime", "trust"]),
-    ("gateway", &["policy", "audit", "catalogue"]),
+    ("catalogue", &["policy", "audit", "store", "runtime", "trust"]),
+    ("gateway", &["policy", "audit", "store", "catalogue"]),
     ("authoring", &["policy", "trust", "runtime", "catalogue"]),
-    ("cli", &["policy", "audit", "trust", "runtime", "catalogue", "gateway", "authoring"]),
+    ("cli", &["policy", "audit", "store", "trust", "runtime", "catalogue", "gateway", "authoring"]),
 ];
 
 /// Crates from outside that one room alone may know.

@@ -9,15 +9,16 @@ use std::{
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
 use portcullis_gateway::{Doorkeeper, Gateway, KeyFile};
-use portcullis_policy::Statutes;
+use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
-    Runtime, RuntimeOptions, StateDir, StateError, Surroundings,
+    Runtime, RuntimeOptions, SecretError, StateDir, StateError, Surroundings, read_secret,
     worker::{WorkerCommand, WorkerLimits},
 };
+use portcullis_store::{EmbeddedOptions, RedisOptions, Store, Warehouse};
 use portcullis_trust::{Trust, TrustOptions};
 
 use crate::{
-    config::Config,
+    config::{BucketSpec, Config, StoreAt},
     harden::Reachable,
     render::{Fault, fault},
 };
@@ -30,6 +31,8 @@ struct Around<'a> {
     /// Where relative directories begin.
     folder: &'a Path,
     reachable: Option<Reachable>,
+    /// The store, where the command needs it.
+    store: Option<(&'a StoreAt, &'a [BucketSpec])>,
 }
 
 /// The parts that commands use.
@@ -57,7 +60,10 @@ impl Host {
     }
 
     fn of(config: &Config, command: &str, purpose: Purpose, reachable: Option<Reachable>) -> anyhow::Result<Self> {
-        let around = Around { folder: config.lock.parent().unwrap_or(Path::new("")), reachable };
+        let folder = config.lock.parent().unwrap_or(Path::new(""));
+        let shares = config.plugins.iter().any(|plugin| !plugin.grants.kv().is_empty());
+        let store = (matches!(purpose, Purpose::Calls) && shares).then_some((&config.store, &*config.buckets));
+        let around = Around { folder, reachable, store };
         let statutes = config.statutes.clone();
         Self::furnish(&config.state_dir, around, config.max_concurrent_calls, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
@@ -71,7 +77,7 @@ impl Host {
 
     /// Puts a house together that serves what this process has built, and needs no approval.
     pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
-        let around = Around { folder: Path::new(""), reachable: None };
+        let around = Around { folder: Path::new(""), reachable: None, store: None };
         let statutes = Statutes::default();
         Self::furnish(state_dir, around, calls, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
@@ -95,9 +101,10 @@ impl Host {
         let ledger = Arc::new(ledger);
         let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
         ledger.append(&started).map_err(|error| fault(&error, None))?;
-        let Around { folder, reachable } = around;
+        let Around { folder, reachable, store } = around;
+        let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
         let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
-        let surroundings = Surroundings { reachable, ..surroundings };
+        let surroundings = Surroundings { reachable, shared, ..surroundings };
         let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
@@ -119,6 +126,34 @@ impl Host {
             tracing::error!(%error, "the end is not in the audit log");
         }
     }
+}
+
+/// Opens the store, with the buckets as they are configured.
+fn warehouse(state: &StateDir, at: &StoreAt, buckets: &[BucketSpec]) -> anyhow::Result<Arc<Warehouse>> {
+    let store = match at {
+        StoreAt::Embedded(durability) => {
+            let folder = state.subdirectory("store").map_err(|error| state_fault(&error))?;
+            let (path, durability) = (folder.join("shared.redb"), *durability);
+            let options = EmbeddedOptions { path, durability, clock: Arc::new(SystemTime::now), check: false };
+            Store::embedded(options).map_err(|error| fault(&error, error.hint()))?
+        }
+        StoreAt::Redis { url, user, password } => {
+            let password = match password {
+                Some(source) => Some(redis_password(source)?),
+                None => None,
+            };
+            let (url, user) = (url.expose().clone(), user.clone());
+            Store::redis(RedisOptions { url, user, password, clock: None }).map_err(|error| fault(&error, None))?
+        }
+    };
+    let limits = buckets.iter().map(|bucket| (bucket.pattern.clone(), bucket.limits));
+    Ok(Arc::new(Warehouse::new(store, limits)))
+}
+
+fn redis_password(source: &SecretSource) -> anyhow::Result<String> {
+    let no_text = || SecretError { reason: "it is no text".into(), hint: "give it a value in one line of text".into() };
+    let read = read_secret(source).and_then(|secret| String::from_utf8(secret.expose().clone()).map_err(|_| no_text()));
+    read.map_err(|error| Fault::error(format!("The password of the store cannot be had: {error}"), Some(error.hint)))
 }
 
 /// The file of the keys in a state directory.

@@ -11,9 +11,11 @@ mod embedded;
 mod redis;
 mod store;
 mod waiters;
+mod warehouse;
 
 pub use clock::Clock;
 pub use contract::*;
 pub use embedded::{Durability, EmbeddedOptions, OpenError};
 pub use redis::{AddressError, RedisOptions};
 pub use store::{Export, Store};
+pub use warehouse::{BucketPattern, Warehouse};

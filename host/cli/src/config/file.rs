@@ -31,6 +31,13 @@ pub(crate) struct File {
     /// Secrets that the host puts into requests of plugins that are granted them, by name: `[secrets.NAME]`.
     #[serde(default)]
     pub(crate) secrets: BTreeMap<String, Secret>,
+    /// Where shared context is kept.
+    #[serde(default)]
+    pub(crate) store: Store,
+    /// How much the buckets of shared context may hold, by name: `[buckets.NAME]`. A name may have one `{principal}` or
+    /// `{plugin}`, as in a grant, and then stands for all buckets of that kind. The others have the defaults.
+    #[serde(default)]
+    pub(crate) buckets: BTreeMap<String, Bucket>,
     /// What agents may call and read, by role: `[roles.NAME]`. Without a rule that allows it, nothing.
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, grants::Role>")]
@@ -48,6 +55,51 @@ pub(crate) struct Agent {
     /// A role of `[roles]`. Example: `role = "researcher"`
     #[schemars(with = "String")]
     pub(crate) role: RoleName,
+}
+
+/// Where shared context is kept.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Store {
+    /// `"embedded"`, a file in the state directory, for one host; or `"redis://HOST:PORT"`, `"rediss://…"` with TLS, a Redis 7
+    /// or Valkey for many hosts. Example: `url = "embedded"`
+    pub(crate) url: String,
+    /// When a write to the file is acknowledged: `"always"`, once it is on the disk, or `"relaxed"`, at once, and on the disk
+    /// within a quarter of a second. Of a server, its own settings decide. Example: `durability = "always"`
+    pub(crate) durability: Durability,
+    /// The user, where the server has several. Example: `user = "portcullis"`
+    pub(crate) user: Option<String>,
+    /// The name of the secret, of `[secrets]`, that is the server's password. Example: `password = "redis"`
+    pub(crate) password: Option<String>,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: "embedded".into(), durability: Durability::Always, user: None, password: None }
+    }
+}
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Durability {
+    /// Once it is on the disk.
+    Always,
+    /// At once.
+    Relaxed,
+}
+
+/// A bucket, or all buckets of a kind.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Bucket {
+    /// Bytes of keys and values together; from 1 to 1TiB. Default 64 MiB. Example: `max-bytes = "64MiB"`
+    pub(crate) max_bytes: Option<Bytes>,
+    /// Entries; from 1 to 1e9. Default 100,000. Example: `max-entries = 100_000`
+    pub(crate) max_entries: Option<u64>,
+    /// Whether clients may read it as MCP resources, `kv://BUCKET/KEY`, as far as their role allows. Default false.
+    /// Example: `resources = true`
+    pub(crate) resources: bool,
 }
 
 /// Where a secret is. Exactly one of the three; its value stands in no log, error or record.

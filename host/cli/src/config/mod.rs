@@ -8,8 +8,10 @@ mod units;
 
 use std::path::{Path, PathBuf};
 
+use portcullis_audit::Secret;
 use portcullis_catalogue::PluginSpec;
-use portcullis_policy::Statutes;
+use portcullis_policy::{SecretSource, Statutes};
+use portcullis_store::{BucketPattern, Durability, Limits};
 
 pub(crate) use self::lines::{GrantLines, RoleLines};
 use crate::render::Fault;
@@ -27,10 +29,41 @@ pub(crate) struct Config {
     pub(crate) http: std::net::SocketAddr,
     /// Calls that compute at one time.
     pub(crate) max_concurrent_calls: u32,
+    /// Where shared context is kept.
+    pub(crate) store: StoreAt,
+    /// What buckets may hold, and who may look.
+    pub(crate) buckets: Vec<BucketSpec>,
     /// Roles and agents.
     pub(crate) statutes: Statutes,
     /// The plugins, by name.
     pub(crate) plugins: Vec<PluginSpec>,
+}
+
+/// Where shared context is kept.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum StoreAt {
+    /// In a file in the state directory.
+    Embedded(Durability),
+    /// At a server.
+    Redis {
+        /// Its address. It may hold a password: not for any log.
+        url: Secret<String>,
+        /// The user.
+        user: Option<String>,
+        /// Where the password is.
+        password: Option<SecretSource>,
+    },
+}
+
+/// A bucket, or all of a kind.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct BucketSpec {
+    /// Which.
+    pub(crate) pattern: BucketPattern,
+    /// How much each may hold.
+    pub(crate) limits: Limits,
+    /// Whether clients may read it.
+    pub(crate) resources: bool,
 }
 
 impl Config {

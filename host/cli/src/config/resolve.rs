@@ -2,12 +2,14 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use portcullis_audit::Secret;
 use portcullis_catalogue::{PluginSpec, ToolSpec};
 use portcullis_policy::{
     Annotations, Limits, LimitsOverride, PluginName, SecretSource, Statutes, StatutesError, ToolName, snake_case,
 };
+use portcullis_store::{BucketPattern, Durability};
 
-use crate::config::{Config, file};
+use crate::config::{BucketSpec, Config, StoreAt, file};
 
 /// What is wrong, by its key, and the mend.
 pub(super) struct Wrong {
@@ -45,6 +47,8 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
     })?;
     let state_dir = folder.join(file.state_dir);
     Ok(Config {
+        store: store(file.store, &secrets)?,
+        buckets: file.buckets.into_iter().map(|(name, written)| bucket(&name, &written)).collect::<Result<_, _>>()?,
         state_dir,
         lock: folder.join("portcullis.lock"),
         server_name: file.server.name,
@@ -53,6 +57,51 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         statutes,
         plugins: plugins.collect::<Result<_, _>>()?,
     })
+}
+
+fn store(written: file::Store, secrets: &BTreeMap<String, SecretSource>) -> Result<StoreAt, Wrong> {
+    let file::Store { url, durability, user, password } = written;
+    if url == "embedded" {
+        if user.is_some() || password.is_some() {
+            return wrong("`store.user` and `store.password` are a server's".into(), "url = \"redis://HOST:6379\"");
+        }
+        return Ok(StoreAt::Embedded(match durability {
+            file::Durability::Always => Durability::Always,
+            file::Durability::Relaxed => Durability::Relaxed,
+        }));
+    }
+    if !url.starts_with("redis://") && !url.starts_with("rediss://") {
+        let expected = "`store.url` must be `embedded`, `redis://HOST:PORT` or `rediss://HOST:PORT`";
+        return wrong(expected.into(), "url = \"embedded\"");
+    }
+    let source = |name: String| match secrets.get(&name) {
+        Some(source) => Ok(source.clone()),
+        None => wrong(
+            format!("`store.password` names the secret `{name}`, which is not in `[secrets]`"),
+            format!("[secrets.{name}]"),
+        ),
+    };
+    Ok(StoreAt::Redis { url: Secret::new(url), user, password: password.map(source).transpose()? })
+}
+
+/// Most bytes of a bucket, and most entries: what no bucket of agents has, so that a slip of the pen is found.
+const MAX_BUCKET_BYTES: u64 = 1 << 40;
+const MAX_BUCKET_ENTRIES: u64 = 1_000_000_000;
+
+fn bucket(name: &str, written: &file::Bucket) -> Result<BucketSpec, Wrong> {
+    let pattern = BucketPattern::new(name)
+        .or_else(|error| wrong(format!("`buckets.{}`: {error}", name.escape_debug()), "[buckets.shared]"))?;
+    let default = portcullis_store::Limits::default();
+    let max_bytes = written.max_bytes.map_or(default.max_bytes, |bytes| bytes.0);
+    let max_entries = written.max_entries.unwrap_or(default.max_entries);
+    if !(1..=MAX_BUCKET_BYTES).contains(&max_bytes) {
+        return wrong(format!("`buckets.{name}.max-bytes` must be from 1 to 1TiB"), "max-bytes = \"64MiB\"");
+    }
+    if !(1..=MAX_BUCKET_ENTRIES).contains(&max_entries) {
+        return wrong(format!("`buckets.{name}.max-entries` must be from 1 to 1e9"), "max-entries = 100_000");
+    }
+    let limits = portcullis_store::Limits { max_bytes, max_entries, ..default };
+    Ok(BucketSpec { pattern, limits, resources: written.resources })
 }
 
 fn secret(name: &str, written: file::Secret, folder: &Path) -> Result<SecretSource, Wrong> {

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, io, net::IpAddr, path::PathBuf, pin::Pin, sync::Arc};
 
 use portcullis_policy::{Access, Effective, PluginName, SecretSource};
+use portcullis_store::Warehouse;
 
 /// Looks the addresses of a host up, once for each request.
 pub type Resolve = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>> + Send + Sync>;
@@ -18,6 +19,8 @@ pub struct Surroundings {
     pub resolve: Resolve,
     /// The directories that this process can still open, with what it may do there, where it confined itself.
     pub reachable: Option<Vec<(PathBuf, Access)>>,
+    /// Shared context. None where this process needs none.
+    pub shared: Option<Arc<Warehouse>>,
 }
 
 impl Surroundings {
@@ -29,7 +32,7 @@ impl Surroundings {
                 Ok(found.map(|address| address.ip()).collect())
             })
         });
-        Self { base: base.into(), never, resolve, reachable: None }
+        Self { base: base.into(), never, resolve, reachable: None, shared: None }
     }
 }
 
