@@ -15,7 +15,7 @@ const AT: u32 = 16;
 const ALL: u32 = 900 << 16;
 
 /// What the core function returns.
-enum Returned {
+pub(crate) enum Returned {
     /// The value itself.
     Flat(u32),
     /// The address of these words.
@@ -26,9 +26,9 @@ enum Returned {
 use Returned::{Address, Area, Flat};
 
 /// Name, type, encoding of strings, what is returned, and what the error says.
-type Case = (&'static str, &'static str, &'static str, Returned, &'static str);
+pub(crate) type Case = (&'static str, &'static str, &'static str, Returned, &'static str);
 
-const BAD: &[Case] = &[
+pub(crate) const BAD: &[Case] = &[
     ("utf8", "string", "utf8", Area(&[AT, 8]), "invalid utf-8"),
     ("utf8-cut", "string", "utf8", Area(&[AT + 2, 1]), "invalid utf-8"),
     ("utf16", "string", "utf16", Area(&[AT + 4, 2]), "unpaired surrogate"),
@@ -78,7 +78,7 @@ const LARGE: &[Case] = &[
 ];
 
 /// A component with one function a case.
-fn component<'a>(cases: impl Iterator<Item = &'a Case>) -> String {
+pub(crate) fn component<'a>(cases: impl Iterator<Item = &'a Case>) -> String {
     let (mut core, mut lifted) = (String::new(), String::new());
     for (at, (name, ty, encoding, returned, _)) in cases.enumerate() {
         let value = match returned {

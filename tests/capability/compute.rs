@@ -10,9 +10,9 @@ use serde_json::json;
 use crate::house::{House, built, deadline, patient, wat};
 
 /// Loops where the host may not expect guest code to run.
-const LOOPS: &str = include_str!("wat/loops.wat");
+pub(crate) const LOOPS: &str = include_str!("wat/loops.wat");
 /// A loop in a start function: it runs while the sandbox is made.
-const START: &str = include_str!("wat/start.wat");
+pub(crate) const START: &str = include_str!("wat/start.wat");
 
 fn little_fuel() -> Limits {
     Limits { fuel: Some(50_000_000), ..patient() }

@@ -8,12 +8,12 @@ use serde_json::json;
 use crate::house::{House, built, patient, wat};
 
 /// Grows memories and tables, with and without looking at what it is told.
-const GROW: &str = include_str!("wat/grow.wat");
+pub(crate) const GROW: &str = include_str!("wat/grow.wat");
 
 const MEMORY: &str = "wanted more than its 67108864 bytes of memory (limit `memory`)";
 
 /// A component that declares `pages` of memory in each of `memories` modules.
-fn declared(pages: u32, memories: u32) -> String {
+pub(crate) fn declared(pages: u32, memories: u32) -> String {
     let instances: String = (0..memories).map(|i| format!("(core instance $i{i} (instantiate $m))")).collect();
     format!(
         r#"(component (core module $m (memory {pages}) (func (export "f"))) {instances}

@@ -1,100 +1,16 @@
 //! The real binary over stdio, and every hostile guest at it: nothing that a guest prints reaches the client, each call
 //! has its reply, and the memory comes back.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use portcullis_artifacts as guests;
 use serde_json::{Value, json};
 
-use crate::{binary::Folder, streams::STREAMS};
+use crate::{binary::Folder, piped::Piped, streams::STREAMS};
 
 /// Growth that THREATS.md allows over what is configured.
 #[cfg(target_os = "linux")]
-const MAX_GROWTH: u64 = 64 << 20;
-
-/// A host behind its pipes.
-struct Piped {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
-    asked: u64,
-}
-
-impl Piped {
-    fn start(folder: &Folder) -> Self {
-        let mut command = folder.command(&["serve", "--stdio"]);
-        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("a host");
-        let stdin = child.stdin.take().expect("a pipe");
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut host = Self { child, stdin, stdout, asked: 0 };
-        let client = json!({ "name": "test", "version": "1" });
-        let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
-        let id = host.send("initialize", params);
-        host.replies([id]);
-        let ready = json!({ "jsonrpc": "2.0", "method": "notifications/initialized" });
-        writeln!(host.stdin, "{ready}").expect("a write");
-        host
-    }
-
-    fn send(&mut self, method: &str, params: Value) -> u64 {
-        self.asked += 1;
-        let request = json!({ "jsonrpc": "2.0", "id": self.asked, "method": method, "params": params });
-        writeln!(self.stdin, "{request}").expect("a write");
-        self.asked
-    }
-
-    fn call(&mut self, tool: &str, arguments: &Value) -> u64 {
-        self.send("tools/call", json!({ "name": tool, "arguments": arguments }))
-    }
-
-    /// Reads until each of `ids` has its reply; every line on the way must be the host's own.
-    fn replies(&mut self, ids: impl IntoIterator<Item = u64>) -> BTreeMap<u64, Value> {
-        let mut open: Vec<u64> = ids.into_iter().collect();
-        let mut replies = BTreeMap::new();
-        while !open.is_empty() {
-            let mut line = String::new();
-            self.stdout.read_line(&mut line).expect("a line");
-            let message: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-            assert_eq!(message["jsonrpc"], "2.0", "{line}");
-            assert_ne!(message["id"], 99_999, "a guest is heard: {line}");
-            let Some(id) = message["id"].as_u64() else {
-                assert!(
-                    message["method"].as_str().is_some_and(|method| method.starts_with("notifications/")),
-                    "{line}"
-                );
-                assert_ne!(message["method"], "notifications/forged", "a guest is heard");
-                continue;
-            };
-            let at = open.iter().position(|open| *open == id).unwrap_or_else(|| panic!("nobody asked for {line}"));
-            open.swap_remove(at);
-            replies.insert(id, message);
-        }
-        replies
-    }
-
-    /// Resident memory in bytes.
-    #[cfg(target_os = "linux")]
-    fn resident(&self) -> u64 {
-        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("a process");
-        let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
-        pages * rustix::param::page_size() as u64
-    }
-}
-
-impl Drop for Piped {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        _ = self.child.kill();
-        _ = self.child.wait();
-    }
-}
+pub(crate) const MAX_GROWTH: u64 = 64 << 20;
 
 /// Each hostile call, and what its reply says.
 fn hostile() -> Vec<(&'static str, Value, &'static str)> {

@@ -8,7 +8,7 @@ mod linked;
 mod pooled;
 mod secrets;
 mod sent;
-mod server;
+pub(crate) mod server;
 mod targets;
 mod tls;
 
