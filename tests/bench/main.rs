@@ -17,6 +17,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{part::Part, report::Report, server::Bench};
 
+// The host's, for both sides.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[derive(Debug, Parser)]
 #[command(about = "Measures Portcullis against the floor; exits with 1 when a ratio is beyond its bound")]
 struct Args {

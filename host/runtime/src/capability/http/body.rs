@@ -19,8 +19,9 @@ use wasmtime_wasi_http::{Error, WasiBody};
 use super::{
     MAX_RESPONSE_BYTES, Spent,
     fault::{self, BodyFault},
+    line::Line,
     mask::{Masker, Needles},
-    pool::{Line, Pool, Route},
+    pool::{Pool, Route},
 };
 
 /// Bytes of a request body: what a tool uploads is a document, not an archive.
@@ -37,6 +38,8 @@ pub(super) struct Outgoing {
     pieces: u64,
     /// What `Content-Length` announced.
     announced: Option<u64>,
+    /// Dropped with this, once hyper is done with it.
+    alive: Arc<()>,
 }
 
 impl Outgoing {
@@ -44,7 +47,12 @@ impl Outgoing {
         if announced.is_some_and(|length| length > MAX_REQUEST_BYTES) {
             return Err(BodyFault::Large(MAX_REQUEST_BYTES));
         }
-        Ok(Self { inner, spent, sent: 0, pieces: 0, announced })
+        Ok(Self { inner, spent, sent: 0, pieces: 0, announced, alive: Arc::default() })
+    }
+
+    /// What lives as long as this does.
+    pub(super) fn alive(&self) -> &Arc<()> {
+        &self.alive
     }
 
     /// What stays within every bound.
@@ -181,7 +189,12 @@ impl Body for Incoming {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let this = &mut *self;
         while !this.ended {
-            let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) else {
+            let mut frame = Pin::new(&mut this.inner).poll_frame(cx);
+            if let (Poll::Pending, Some(used)) = (&frame, &mut this.used) {
+                used.line.poll(cx);
+                frame = Pin::new(&mut this.inner).poll_frame(cx);
+            }
+            let Poll::Ready(frame) = frame else {
                 ready!(this.wait(cx));
                 return this.fail(Error::ConnectionReadTimeout);
             };

@@ -19,11 +19,7 @@ use tokio::{
 };
 use wasmtime_wasi_http::{Error, io::TokioIo};
 
-use super::{
-    fault,
-    pool::{AbortOnDrop, Line, Route},
-    tls::Tls,
-};
+use super::{fault, line::Line, pool::Route, tls::Tls};
 use crate::capability::Resolve;
 
 /// Look-ups of the process at one time: each holds a thread of the pool for blocking work, of which there are 512.
@@ -132,12 +128,7 @@ impl Connector {
             .max_headers(MAX_RESPONSE_FIELDS)
             .handshake(TokioIo::new(stream));
         let (sender, connection) = handshake.await.map_err(|error| fault::of_hyper(&error))?;
-        let task = self.runtime.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended");
-            }
-        });
-        Ok(Line { sender, reused: false, _task: AbortOnDrop(task) })
+        Ok(Line::new(sender, connection))
     }
 }
 

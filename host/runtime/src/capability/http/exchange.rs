@@ -16,7 +16,8 @@ use super::{
     body::{Incoming, Outgoing, Used},
     connect::ConnectFault,
     fault,
-    pool::{Line, Pool, Route},
+    line::Line,
+    pool::{Pool, Route},
     request::Checked,
 };
 
@@ -88,9 +89,12 @@ impl Way {
     ) -> Result<(http::Response<hyper::body::Incoming>, Line), Error> {
         loop {
             let mut line = self.line().await?;
-            let sent = timeout(self.patience.first_byte, line.sender.try_send_request(request)).await;
+            let sent = timeout(self.patience.first_byte, line.send(request)).await;
             let mut error = match sent.map_err(|_| Error::HttpResponseTimeout)? {
-                Ok(response) => return Ok((response, line)),
+                Ok(response) => {
+                    line.settle(self.pool.runtime());
+                    return Ok((response, line));
+                }
                 Err(error) => error,
             };
             match error.take_message() {

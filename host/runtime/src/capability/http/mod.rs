@@ -2,7 +2,7 @@
 //!
 //! [`Egress`] is what a plugin may send and the connections that its calls share; [`Requests`] the requests of one
 //! call, and the one choke point: [`Requests::send_request`]. A request is checked before anything is looked up
-//! (`request`), sent over a connection to an address that was checked (`exchange`, `connect`, `pool`), with the secrets
+//! (`request`), sent over a connection to an address that was checked (`exchange`, `connect`, `pool`, `line`), with the secrets
 //! that its target gets (`secrets`), and what comes back is counted and masked (`body`, `mask`). What fails becomes the
 //! interface's own error, and nothing of the host's, in `fault`.
 
@@ -10,6 +10,7 @@ mod body;
 mod connect;
 mod exchange;
 mod fault;
+mod line;
 mod mask;
 mod pool;
 mod request;
@@ -21,6 +22,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -75,8 +77,8 @@ pub(crate) struct Egress {
 }
 
 impl Egress {
-    /// Reads the secrets that `terms` grant, once. Connections live on the runtime in which this is called: those of
-    /// calls do not outlive them.
+    /// Reads the secrets that `terms` grant, once. What outlives a call is looked after on the runtime in which this is
+    /// called: those of calls may not outlive them.
     ///
     /// # Errors
     /// When a secret cannot be had.
@@ -167,10 +169,15 @@ impl WasiHttpHooks for Requests {
         _received: Done,
     ) -> Box<dyn Future<Output = Result<(http::Response<WasiBody>, Done), Error>> + Send> {
         let started = self.start(request, options);
-        Box::new(async move {
+        let mut running = Box::pin(async move {
             let response = started?.run().await?;
             Ok((response, Box::new(std::future::ready(Ok(()))) as Done))
-        })
+        });
+        // Upstream makes a task of it. What can be done at once is on its way before that begins.
+        match running.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ended) => Box::new(std::future::ready(ended)),
+            Poll::Pending => Box::new(running),
+        }
     }
 
     fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {

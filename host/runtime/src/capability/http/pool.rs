@@ -7,17 +7,15 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http1::SendRequest;
 use portcullis_policy::{Host, IpRange, RequestTarget, Scheme};
 use tokio::{
     runtime::Handle,
-    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 
 use super::{
-    body::Outgoing,
     connect::{ConnectFault, Connector},
+    line::{AbortOnDrop, Line},
 };
 use crate::capability::Resolve;
 
@@ -47,23 +45,6 @@ impl Route {
     }
 }
 
-/// One connection. Dropped, it is closed at once, whatever is on it.
-pub(super) struct Line {
-    pub(super) sender: SendRequest<Outgoing>,
-    /// Whether a request was sent over it before. The server may have closed it since.
-    pub(super) reused: bool,
-    pub(super) _task: AbortOnDrop<()>,
-}
-
-/// Stops a task that nobody needs any more.
-pub(super) struct AbortOnDrop<T>(pub(super) JoinHandle<T>);
-
-impl<T> Drop for AbortOnDrop<T> {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// The connections of one plugin.
 pub(super) struct Pool {
     connector: Arc<Connector>,
@@ -80,7 +61,7 @@ struct Idle {
 }
 
 impl Pool {
-    /// An empty one, whose connections live on `runtime`.
+    /// An empty one, looked after on `runtime`.
     pub(super) fn new(runtime: Handle, resolve: Resolve) -> Arc<Self> {
         let connector = Arc::new(Connector::new(runtime, resolve));
         Arc::new_cyclic(|this| Self { connector, idle: Mutex::default(), this: this.clone() })
@@ -90,35 +71,36 @@ impl Pool {
         &self.connector.runtime
     }
 
-    /// A connection along `route` that was used before and is free, the youngest.
+    /// A connection along `route` that was used before and is free: the youngest, of this runtime's own first. Doors serve
+    /// on runtimes of one thread, and what another's connection brings is told by that thread.
     pub(super) fn take(&self, route: &Route) -> Option<Line> {
+        let here = Handle::try_current().ok()?.id();
         let mut idle = self.idle();
         let lines = idle.lines.get_mut(route)?;
-        while let Some((since, line)) = lines.pop() {
-            if since.elapsed() < IDLE && line.sender.is_ready() {
-                return Some(Line { reused: true, ..line });
+        while !lines.is_empty() {
+            let own = lines.iter().rposition(|(_, line)| line.home == here);
+            let (since, mut line) = lines.remove(own.unwrap_or(lines.len() - 1));
+            if since.elapsed() < IDLE && line.is_free() {
+                line.reused = true;
+                return Some(line);
             }
         }
         None
     }
 
-    /// A new connection. It is made on the runtime where it lives; dropping the future gives it up.
+    /// A new connection, whose home is this runtime. Dropping the future gives it up.
     pub(super) async fn connect(&self, route: &Route, patience: Duration) -> Result<Line, ConnectFault> {
-        let (connector, route) = (Arc::clone(&self.connector), route.clone());
-        let mut connecting =
-            AbortOnDrop(self.runtime().spawn(async move { connector.connect(&route, patience).await }));
-        let gone = |_| ConnectFault::Failed(wasmtime_wasi_http::Error::ConnectionTerminated);
-        (&mut connecting.0).await.map_err(gone)?
+        self.connector.connect(route, patience).await
     }
 
     /// Takes a connection back whose response was read to its end.
     pub(super) fn give(&self, route: Route, mut line: Line) {
-        if line.sender.is_ready() {
+        if line.is_free() {
             return self.keep(route, line);
         }
         let this = self.this.clone();
         self.runtime().spawn(async move {
-            if let (Ok(Ok(())), Some(pool)) = (timeout(SETTLES, line.sender.ready()).await, this.upgrade()) {
+            if let (Ok(true), Some(pool)) = (timeout(SETTLES, line.free()).await, this.upgrade()) {
                 pool.keep(route, line);
             }
         });
@@ -145,7 +127,7 @@ impl Pool {
     fn sweep(&self) -> bool {
         let mut idle = self.idle();
         idle.lines.retain(|_, lines| {
-            lines.retain(|(since, line)| since.elapsed() < IDLE && !line.sender.is_closed());
+            lines.retain_mut(|(since, line)| since.elapsed() < IDLE && line.is_free());
             !lines.is_empty()
         });
         if idle.lines.is_empty() {
@@ -190,10 +172,10 @@ mod tests {
     /// A connection that is free, and its other end.
     async fn line() -> (Line, DuplexStream) {
         let (near, far) = duplex(64);
-        let (mut sender, connection) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
-        let task = tokio::spawn(async move { _ = connection.await });
-        sender.ready().await.expect("a free one");
-        (Line { sender, reused: false, _task: AbortOnDrop(task) }, far)
+        let (sender, connection) = http1::handshake(TokioIo::new(near)).await.expect("a connection");
+        let mut line = Line::new(sender, connection);
+        assert!(line.free().await);
+        (line, far)
     }
 
     fn kept(pool: &Pool) -> usize {
