@@ -51,13 +51,14 @@ fn a_hardened_host_serves_and_opens_nothing_else() {
     // A component in a folder that was not named at the start, readable by this user; and a directory of a new grant.
     fs::copy(guests::ECHO, outside.path().join("echo.wasm")).expect("a copy");
     let component = outside.path().join("echo.wasm");
-    let more = plugins(&[("stranger", component.to_str().expect("a path"))]);
+    let more = plugins(&[("stranger", component.to_str().expect("a path")), ("settings", "/etc/passwd")]);
     let server = "[server]\nhttp = \"127.0.0.1:0\"\n";
     let late = files("late", &later);
     fs::write(folder.path().join("portcullis.toml"), format!("{config}{more}{late}{server}")).expect("written");
     folder.approve_all();
     // In whichever order: the kernel's own words for the one, and what to do for the other.
-    let mut wanted = vec![("stranger", "Permission denied"), ("late", "which closed it")];
+    let mut wanted =
+        vec![("stranger", "Permission denied"), ("settings", "Permission denied"), ("late", "which closed it")];
     while !wanted.is_empty() {
         let line = host.logged("plugin");
         wanted.retain(|(plugin, reason)| !(line.contains(plugin) && line.contains(reason)));

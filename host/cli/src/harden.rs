@@ -1,9 +1,10 @@
 //! `serve --harden`: the process gives up every file that it does not need, before its first thread starts.
 //!
 //! What is left, and what for: the state directory, to write; the folders of the configuration, the lock and the
-//! components, to read; granted directories, as they are granted; what any process reads of the system (`/etc`, `/usr`,
-//! the libraries); this program, to start as the child that compiles. It can listen on no further TCP port, and neither
-//! signal nor connect to what is outside by abstract sockets. Connections to other machines stay: grants decide on them.
+//! components, to read; granted directories, as they are granted; what any process reads of the system (`/usr`, the
+//! libraries, the settings of names and certificates); this program, to start as the child that compiles. It can listen
+//! on no further TCP port, and neither signal nor connect to what is outside by abstract sockets. Connections to other
+//! machines stay: grants decide on them.
 //!
 //! What is granted later needs a restart: Landlock only ever takes away.
 
@@ -105,15 +106,19 @@ fn restrict(path: &Path, config: &Config, state: &Path, granted: &Reachable, how
             }
         }
     }
-    rules.extend(SYSTEM.map(|place| (place.into(), read)));
+    rules.extend(SYSTEM.iter().chain(&SETTINGS).map(|place| (place.into(), read)));
     rules.extend(LIBRARIES.map(|place| (place.into(), run)));
     if commands {
+        // Programs that an operator chose read what they like of the system's settings.
+        rules.push(("/etc".into(), read));
         rules.extend(PROGRAMS.map(|place| (place.into(), run)));
     }
     rules.push(("/dev/null".into(), make_bitflags!(AccessFs::{ReadFile | WriteFile})));
     // This program, even where another has taken its place on the disk.
     rules.push(("/proc/self/exe".into(), make_bitflags!(AccessFs::{ReadFile | Execute})));
-    rules.extend(Path::new("/etc/resolv.conf").canonicalize().ok().map(|file| (folder_of(&file), read)));
+    // Of a link, the folder: whoever manages the network replaces the file in it.
+    let names = Path::new("/etc/resolv.conf").canonicalize().ok().map(|file| folder_of(&file));
+    rules.extend(names.filter(|folder| folder != Path::new("/etc")).map(|folder| (folder, read)));
     rules.extend(Path::new("/etc/ssl/certs").canonicalize().ok().map(|folder| (folder, read)));
     rules.extend(
         ["SSL_CERT_FILE", "SSL_CERT_DIR"].iter().filter_map(|name| Some((std::env::var_os(name)?.into(), read))),
@@ -150,15 +155,27 @@ fn restrict(path: &Path, config: &Config, state: &Path, granted: &Reachable, how
 
 /// What any process reads: names and addresses, certificates, time zones, processors.
 #[cfg(target_os = "linux")]
-const SYSTEM: [&str; 8] = [
-    "/etc",
-    "/usr",
-    "/proc/self",
-    "/sys/fs/cgroup",
-    "/sys/devices/system/cpu",
-    "/dev/urandom",
-    "/dev/random",
-    "/dev/zero",
+const SYSTEM: [&str; 7] =
+    ["/usr", "/proc/self", "/sys/fs/cgroup", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random", "/dev/zero"];
+/// What of `/etc` the same need. A file of it that is replaced later is another one, and closed until a restart.
+#[cfg(target_os = "linux")]
+const SETTINGS: [&str; 16] = [
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/nsswitch.conf",
+    "/etc/host.conf",
+    "/etc/gai.conf",
+    "/etc/services",
+    "/etc/protocols",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/ssl",
+    "/etc/pki",
+    "/etc/ca-certificates",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.preload",
+    "/etc/malloc.conf",
+    "/etc/alternatives",
 ];
 /// Where the loader of programs and its libraries are: starting the child that compiles runs it.
 #[cfg(target_os = "linux")]
