@@ -17,5 +17,7 @@ await main("@modelcontextprotocol/client", async ({ http, command, era }) => {
     client,
     call: (params, options) => client.callTool(params, options),
     protocolVersion: () => client.getNegotiatedProtocolVersion(),
+    onUpdated: (handler) =>
+      client.setNotificationHandler("notifications/resources/updated", ({ params }) => handler(params.uri)),
   };
 });
