@@ -49,28 +49,30 @@ impl Shelf {
     pub(crate) fn set(&self, bucket: &str, key: &str, value: impl AsRef<[u8]>, ttl: Option<Duration>) {
         let options = SetOptions { when: Condition::Always, ttl };
         let (key, value) = (Key::new(key).expect("a key"), value.as_ref().to_vec());
-        let set = self.store.set(&of(bucket), key, value, options, &writer(), soon());
+        let (bucket, writer) = (of(bucket), writer());
+        let set = self.store.set(&bucket, key, value, options, &writer, soon());
         self.runtime.block_on(set).expect("written");
     }
 
     /// Writes many entries.
     pub(crate) fn fill(&self, bucket: &str, entries: impl Iterator<Item = (String, String)>) {
         let entries: Vec<_> = entries.collect();
+        let (bucket, writer) = (of(bucket), writer());
         for some in entries.chunks(100) {
             let operations = some.iter().map(|(key, value)| Operation::Set {
                 key: Key::new(key.as_str()).expect("a key"),
                 value: value.clone().into_bytes(),
                 options: SetOptions::default(),
             });
-            let written = self.store.transact(&of(bucket), operations.collect(), &writer(), soon());
+            let written = self.store.transact(&bucket, operations.collect(), &writer, soon());
             self.runtime.block_on(written).expect("written");
         }
     }
 
     /// Deletes an entry.
     pub(crate) fn delete(&self, bucket: &str, key: &str) {
-        let key = Key::new(key).expect("a key");
-        let deleted = self.store.delete(&of(bucket), key, Condition::Always, &writer(), soon());
+        let (bucket, writer, key) = (of(bucket), writer(), Key::new(key).expect("a key"));
+        let deleted = self.store.delete(&bucket, key, Condition::Always, &writer, soon());
         assert!(self.runtime.block_on(deleted).expect("deleted").is_some());
     }
 }
@@ -129,9 +131,15 @@ fn team() -> Folder {
     folder
 }
 
-/// The clients of alice and bob, with their keys.
-fn agents<'a>(folder: &Folder, host: &'a Served) -> (Client<'a>, Client<'a>) {
-    (Client::new(host, &key(folder, "alice").0), Client::new(host, &key(folder, "bob").0))
+/// A host for the folder, and the keys of alice and bob.
+fn serve(folder: &Folder) -> (Served, [String; 2]) {
+    let keys = ["alice", "bob"].map(|agent| key(folder, agent).0);
+    (folder.serve(), keys)
+}
+
+/// Their clients.
+fn agents<'a>(host: &'a Served, keys: &[String; 2]) -> (Client<'a>, Client<'a>) {
+    (Client::new(host, &keys[0]), Client::new(host, &keys[1]))
 }
 
 /// The addresses in a list.

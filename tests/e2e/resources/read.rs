@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Shelf, TEAM, agents, request, team, uris};
+use super::{Shelf, TEAM, agents, request, serve, team, uris};
 use crate::{
     agents::Client,
     host::{Folder, Piped},
@@ -13,8 +13,8 @@ use crate::{
 #[test]
 fn two_roles_see_two_lists() {
     let folder = team();
-    let host = folder.serve();
-    let (alice, bob) = agents(&folder, &host);
+    let (host, keys) = serve(&folder);
+    let (alice, bob) = agents(&host, &keys);
     let theirs = [
         (&alice, &["kv://agent-alice/note", "kv://shared/research/a", "kv://shared/research/deep/b"][..]),
         (&bob, &["kv://agent-bob/note", "kv://shared/plan", "kv://shared/z%C3%BCrich%3F"]),
@@ -95,8 +95,8 @@ fn no_encoding_passes_a_role() {
         shelf.set("shared", key, value, None);
     }
     drop(shelf);
-    let host = folder.serve();
-    let (alice, bob) = agents(&folder, &host);
+    let (host, keys) = serve(&folder);
+    let (alice, bob) = agents(&host, &keys);
     for client in [&alice, &bob] {
         let session = client.session();
         let read =
@@ -149,6 +149,10 @@ fn no_encoding_passes_a_role() {
             assert_eq!(answer["error"]["code"], -32002, "{uri}: {answer:#}");
             assert_eq!(answer["error"]["message"], "there is no such resource");
             assert!(!answer.to_string().contains("SECRET"));
+            // Another key's address, which nothing has: one may wait for it.
+            if ["kv://shared/public/a+b", "kv://shared//public/a%20b"].contains(&uri) {
+                continue;
+            }
             let subscribed = client.older(Some(&session), &request(2, "resources/subscribe", json!({ "uri": uri })));
             assert_eq!(subscribed.message()["error"]["code"], -32002, "{uri}");
         }
@@ -185,7 +189,7 @@ fn content_has_its_type() {
         ["application/json", "text/plain", "application/octet-stream", "text/plain"],
         "{list:#}"
     );
-    assert_eq!(field("size"), [16, 37, 6, 0]);
+    assert_eq!(field("size"), [16, 36, 6, 0]);
     assert_eq!(field("name"), ["a.json", "b.txt", "c.bin", "d%E2%80%AEtxt.exe"]);
     for resource in resources {
         let modified = resource["annotations"]["lastModified"].as_str().expect("a time");
@@ -244,16 +248,16 @@ fn long_lists_come_in_pages() {
         &TEAM.replace("kv://shared/research/**", "kv://shared/*/mine").replace("kv://shared/*\"", "kv://shared/**\""),
     );
     let shelf = Shelf::of_folder(&folder);
-    let keys = |number: u32| if number % 4000 == 3999 { format!("{number:05}/mine") } else { format!("{number:05}") };
-    shelf.fill("shared", (0..10_000).map(|number| (keys(number), "1".to_owned())));
+    let name = |number: u32| if number % 4000 == 3999 { format!("{number:05}/mine") } else { format!("{number:05}") };
+    shelf.fill("shared", (0..10_000).map(|number| (name(number), "1".to_owned())));
     drop(shelf);
-    let host = folder.serve();
-    let (alice, bob) = agents(&folder, &host);
+    let (host, keys) = serve(&folder);
+    let (alice, bob) = agents(&host, &keys);
     let ask = |client: &Client<'_>, params: Value| client.newer("resources/list", params).message();
     let all = pages(|params| ask(&bob, params));
     assert!(all.iter().all(|page| page.len() <= 200), "bounded pages");
     let all: Vec<_> = all.into_iter().flatten().collect();
-    let expected: Vec<_> = (0..10_000).map(|number| format!("kv://shared/{}", keys(number))).collect();
+    let expected: Vec<_> = (0..10_000).map(|number| format!("kv://shared/{}", name(number))).collect();
     assert_eq!(all, expected);
     let hers = pages(|params| ask(&alice, params));
     // 1600 entries a request at most.

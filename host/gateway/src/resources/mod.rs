@@ -204,3 +204,50 @@ impl std::fmt::Debug for Resources {
 fn deadline(from_now: Duration) -> Instant {
     Instant::now() + from_now
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use portcullis_policy::Statutes;
+    use portcullis_store::{Bucket, BucketName, Durability, EmbeddedOptions, Key, Limits, SetOptions, Store, Writer};
+
+    use super::*;
+    use crate::auth::KeyRing;
+
+    async fn resources(folder: &tempfile::TempDir, log: &std::path::Path) -> Arc<Resources> {
+        let path = folder.path().join("shared.redb");
+        let options =
+            EmbeddedOptions { path, durability: Durability::Relaxed, clock: Arc::new(SystemTime::now), check: false };
+        let store = Store::embedded(options).expect("a store");
+        let bucket = Bucket { name: BucketName::new("shared").expect("a name"), limits: Limits::default() };
+        let key = Key::new("a").expect("a key");
+        let set = store.set(
+            &bucket,
+            key,
+            b"value".to_vec(),
+            SetOptions::default(),
+            &Writer::default(),
+            deadline(STORE_DEADLINE),
+        );
+        set.await.expect("written");
+        let ledger = Arc::new(Ledger::open(log, "s1".into(), &[0; 32], SystemTime::now).expect("a ledger"));
+        let keeper = Doorkeeper::new(Statutes::default(), KeyRing::default(), Arc::clone(&ledger), SystemTime::now);
+        let warehouse = Arc::new(Warehouse::new(store, []));
+        let buckets = vec![(BucketPattern::new("shared").expect("a pattern"), true)];
+        let context = SharedContext { warehouse, buckets, key: [1; 32] };
+        Resources::new(context, ledger, keeper, Handle::current()).expect("an open bucket")
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn what_cannot_be_recorded_is_not_handed_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join("audit.jsonl");
+        for (log, expected) in [(&*log, Ok(())), ("/dev/full".as_ref(), Err(ResourceError::NotRecorded))] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let found = resources(&folder, log).await.read(&Principal::LocalOperator, "kv://shared/a").await;
+            assert_eq!(found.map(drop), expected, "{log:?}");
+        }
+    }
+}
