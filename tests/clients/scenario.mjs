@@ -69,7 +69,8 @@ export function parseArguments(argv = process.argv.slice(2)) {
 export const textOf = (result) =>
   (result?.content ?? []).filter((block) => block.type === "text").map((block) => block.text).join("\n");
 
-// `connect(args)` resolves to { client, call(params, options), protocolVersion(), onUpdated(handler) }.
+// `connect(args)` resolves to { client, call(params, options), protocolVersion(), onUpdated(handler), notFound },
+// the last where the client gives its callers another code than the one that the host sent.
 export async function main(name, connect) {
   const args = parseArguments();
   const report = new Report(name, args);
@@ -93,7 +94,7 @@ export async function main(name, connect) {
   process.exitCode = report.finish();
 }
 
-async function scenario({ client, call, protocolVersion, onUpdated }, args, report) {
+async function scenario({ client, call, protocolVersion, onUpdated, notFound }, args, report) {
   const expect = report.expect.bind(report);
   report.seen.protocolVersion = protocolVersion();
   report.seen.serverInfo = client.getServerVersion();
@@ -136,7 +137,7 @@ async function scenario({ client, call, protocolVersion, onUpdated }, args, repo
       const templates = resourceTemplates.map(({ uriTemplate }) => uriTemplate);
       expect(templates.join() === "kv://shared/{+key}", `resources: templates ${templates}`);
       const error = await client.readResource({ uri: "kv://shared/nothing" }).then(() => undefined, (error) => error);
-      expect(error?.code === (modern ? -32602 : -32002), `resources: code ${error?.code}: ${error?.message}`);
+      expect(error?.code === (notFound ?? (modern ? -32602 : -32002)), `resources: code ${error?.code}: ${error?.message}`);
       return [...listed.keys()];
     });
   }

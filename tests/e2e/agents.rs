@@ -81,6 +81,14 @@ impl<'a> Client<'a> {
         session
     }
 
+    /// Ends a session of the older era.
+    pub(crate) fn delete(&self, session: &str) {
+        let mut headers = USUAL.to_vec();
+        headers.extend([("Authorization", &*self.bearer), ("Mcp-Session-Id", session)]);
+        let status = raw::answer(raw::open(&self.host.address, "DELETE", "/mcp", &headers, b"")).status;
+        assert!(status < 300, "{status}");
+    }
+
     fn tools(&self) -> Vec<String> {
         names(&self.newer("tools/list", json!({})).message())
     }

@@ -42,6 +42,8 @@ use crate::{
 const FRESH_MS: u64 = 30_000;
 /// The methods that take parameters and are served in both eras.
 const METHODS: [&str; 3] = ["tools/list", "tools/call", "resources/read"];
+/// Those that were taken out of the newer one.
+const OLDER_METHODS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
 /// Reports of progress that wait for the client; a guest that is faster loses some.
 const MAX_REPORTS: usize = 16;
 /// How long the last reports may hold the reply back.
@@ -344,10 +346,12 @@ impl ServerHandler for Handler {
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let shown: String = request.method.chars().take(64).flat_map(char::escape_debug).collect();
-        if METHODS.contains(&request.method.as_str()) {
+        let newer = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
+        let method = request.method.as_str();
+        if METHODS.contains(&method) || (!newer && OLDER_METHODS.contains(&method)) {
             return Err(ErrorData::invalid_params(format!("the parameters of `{shown}` are not valid"), None));
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: `{shown}`"), None))

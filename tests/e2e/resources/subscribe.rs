@@ -248,3 +248,62 @@ fn subscriptions_are_bounded() {
     assert_eq!(subscribe(uri(0))["result"], json!({}), "the same once more");
     assert_eq!(subscribe(uri(256))["error"]["code"], -32600);
 }
+
+/// What a principal holds is bounded over all it has open, and given back with a stream and with a session.
+#[test]
+fn a_session_takes_its_subscriptions_with_it() {
+    let Some((_server, folder, _)) = on_redis(TEAM) else { return };
+    let (host, keys) = serve(&folder);
+    let (alice, bob) = agents(&host, &keys);
+    let some = |of: usize| (0..256).map(|number| format!("kv://shared/research/{of}/{number}")).collect::<Vec<_>>();
+    let listening = |of: usize| {
+        let (stream, accepted) = listen(&alice, json!({ "resourceSubscriptions": some(of) }));
+        (stream, accepted["resourceSubscriptions"].as_array().map_or(0, Vec::len))
+    };
+    let session = alice.session();
+    for uri in some(0) {
+        let answer = alice.older(Some(&session), &request(1, "resources/subscribe", json!({ "uri": uri }))).message();
+        assert_eq!(answer["result"], json!({}), "{answer:#}");
+    }
+    let mut streams: Vec<_> = (1..16).map(listening).collect();
+    assert!(streams.iter().all(|(_, accepted)| *accepted == 256));
+    assert_eq!(listening(16).1, 0, "4096 are taken");
+    let (_his, accepted) = listen(&bob, json!({ "resourceSubscriptions": ["kv://shared/plan"] }));
+    assert_eq!(accepted["resourceSubscriptions"], json!(["kv://shared/plan"]), "another's are another's");
+    drop(streams.pop());
+    eventually(|| listening(17).1 == 256);
+    // Of the stream that was just there too.
+    let taken = std::cell::RefCell::new(Vec::new());
+    eventually(|| {
+        let (stream, accepted) = listening(18);
+        taken.borrow_mut().extend((accepted == 256).then_some(stream));
+        accepted == 256
+    });
+    assert_eq!(listening(19).1, 0);
+    alice.delete(&session);
+    eventually(|| listening(20).1 == 256);
+}
+
+/// In a file as at a server: an entry's end is a change.
+#[test]
+fn an_entry_of_a_file_expires() {
+    for seconds in [4, 16, 64] {
+        let folder = Folder::unapproved("[buckets.shared]\nresources = true\n");
+        Shelf::of_folder(&folder).set("shared", "a", "1", Some(Duration::from_secs(seconds)));
+        let host = folder.serve();
+        let session = raw::Session::open(&host.address);
+        let mut stream = session.listen();
+        session.send(&request(1, "resources/list", json!({})));
+        session.send(&request(2, "resources/subscribe", json!({ "uri": "kv://shared/a" })));
+        let read = || session.send(&request(3, "resources/read", json!({ "uri": "kv://shared/a" }))).message();
+        if read()["result"].is_null() {
+            // A machine under load: it was over before the subscription began.
+            continue;
+        }
+        assert_eq!(updated(&mut stream), "kv://shared/a");
+        assert_eq!(read()["error"]["code"], -32002);
+        heard(&mut stream, "notifications/resources/list_changed");
+        return;
+    }
+    panic!("this machine is too slow to see an entry end");
+}

@@ -221,15 +221,8 @@ mod tests {
             EmbeddedOptions { path, durability: Durability::Relaxed, clock: Arc::new(SystemTime::now), check: false };
         let store = Store::embedded(options).expect("a store");
         let bucket = Bucket { name: BucketName::new("shared").expect("a name"), limits: Limits::default() };
-        let key = Key::new("a").expect("a key");
-        let set = store.set(
-            &bucket,
-            key,
-            b"value".to_vec(),
-            SetOptions::default(),
-            &Writer::default(),
-            deadline(STORE_DEADLINE),
-        );
+        let (key, writer) = (Key::new("a").expect("a key"), Writer::default());
+        let set = store.set(&bucket, key, b"value".to_vec(), SetOptions::default(), &writer, deadline(STORE_DEADLINE));
         set.await.expect("written");
         let ledger = Arc::new(Ledger::open(log, "s1".into(), &[0; 32], SystemTime::now).expect("a ledger"));
         let keeper = Doorkeeper::new(Statutes::default(), KeyRing::default(), Arc::clone(&ledger), SystemTime::now);
