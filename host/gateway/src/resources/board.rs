@@ -218,7 +218,7 @@ impl Board {
             match self.next(number) {
                 Next::Nothing => return,
                 Next::Later(time) => tokio::time::sleep(time).await,
-                Next::Now { to, uris, list } => match tell(&to, &uris, list).await {
+                Next::Now { to, uris, list } => match self.tell(number, &to, &uris, list).await {
                     Took::All => tokio::time::sleep(GAP).await,
                     Took::Some(taken) => {
                         self.put_back(number, uris.into_iter().skip(taken), list);
@@ -252,12 +252,52 @@ impl Board {
         if list {
             (listener.list_due, listener.list_told) = (false, Some(Instant::now()));
         }
-        let (due, reader) = (std::mem::take(&mut listener.due), listener.reader.clone());
-        drop(inner);
-        // A role that was narrowed meanwhile ends what it was told before.
-        let principal = reader.now(&self.keeper);
-        let may = |uri: &String| principal.as_ref().is_some_and(|principal| may_read(principal, uri));
-        Next::Now { to, uris: due.into_iter().filter(may).collect(), list: list && principal.is_some() }
+        Next::Now { to, uris: std::mem::take(&mut listener.due).into_iter().collect(), list }
+    }
+
+    /// Tells a client, one after the other, of what it still wants to hear and may know.
+    async fn tell(&self, number: u64, to: &To, uris: &[String], list: bool) -> Took {
+        for (taken, uri) in uris.iter().enumerate() {
+            // Before each, since a slow client takes its time: a role that was narrowed meanwhile ends it.
+            if !self.may_know(number, uri) {
+                continue;
+            }
+            let tell = async {
+                match to {
+                    To::Session(peer) => {
+                        peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await.is_ok()
+                    }
+                    To::Listen(sink) => sink.notify_resource_updated(uri).await.is_ok(),
+                }
+            };
+            match tokio::time::timeout(PATIENCE, tell).await {
+                Ok(true) => {}
+                Ok(false) => return Took::Gone,
+                Err(_) => return Took::Some(taken),
+            }
+        }
+        let tell = async {
+            match to {
+                _ if !list => true,
+                To::Session(peer) => peer.notify_resource_list_changed().await.is_ok(),
+                To::Listen(sink) => sink.notify_resource_list_changed().await.is_ok(),
+            }
+        };
+        match tokio::time::timeout(PATIENCE, tell).await {
+            Ok(true) => Took::All,
+            Ok(false) => Took::Gone,
+            Err(_) => Took::Some(uris.len()),
+        }
+    }
+
+    fn may_know(&self, number: u64, uri: &str) -> bool {
+        let reader = {
+            let inner = self.lock();
+            let listener = inner.listeners.get(&number).filter(|listener| listener.uris.contains_key(uri));
+            listener.map(|listener| listener.reader.clone())
+        };
+        let principal = reader.and_then(|reader| reader.now(&self.keeper));
+        principal.is_some_and(|principal| may_read(&principal, uri))
     }
 
     /// What a client did not take stays due, unless it does not want it any more.
@@ -300,36 +340,6 @@ enum Took {
     Some(usize),
     /// It is not there any more.
     Gone,
-}
-
-async fn tell(to: &To, uris: &[String], list: bool) -> Took {
-    for (taken, uri) in uris.iter().enumerate() {
-        let tell = async {
-            match to {
-                To::Session(peer) => {
-                    peer.notify_resource_updated(ResourceUpdatedNotificationParam::new(uri)).await.is_ok()
-                }
-                To::Listen(sink) => sink.notify_resource_updated(uri).await.is_ok(),
-            }
-        };
-        match tokio::time::timeout(PATIENCE, tell).await {
-            Ok(true) => {}
-            Ok(false) => return Took::Gone,
-            Err(_) => return Took::Some(taken),
-        }
-    }
-    let tell = async {
-        match to {
-            _ if !list => true,
-            To::Session(peer) => peer.notify_resource_list_changed().await.is_ok(),
-            To::Listen(sink) => sink.notify_resource_list_changed().await.is_ok(),
-        }
-    };
-    match tokio::time::timeout(PATIENCE, tell).await {
-        Ok(true) => Took::All,
-        Ok(false) => Took::Gone,
-        Err(_) => Took::Some(uris.len()),
-    }
 }
 
 /// A listener's place: when it goes, so does what it was told of.
