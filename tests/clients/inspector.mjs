@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { Report, parseArguments, textOf } from "./scenario.mjs";
+import { RESOURCES, Report, parseArguments, textOf } from "./scenario.mjs";
 
 const STEP_MS = 30_000;
 // Exit codes of the Inspector that the steps expect.
@@ -57,6 +57,20 @@ await report.step("tools", () => {
   expect(echo?.outputSchema, "list: no output schema");
   return result?.tools.map(({ name }) => name);
 });
+
+// It subscribes to nothing from its command line; that is left to the other clients.
+if (args.resources) {
+  await report.step("resources", () => {
+    const { code, result, stderr } = inspect("--method", "resources/list");
+    expect(code === DONE, `resources: exit code ${code}: ${stderr}`);
+    for (const [uri, mimeType, content] of RESOURCES) {
+      expect(result?.resources.some((found) => found.uri === uri), `resources: ${uri} is not listed`);
+      const [found] = inspect("--method", "resources/read", "--uri", uri).result?.contents ?? [];
+      expect(found?.mimeType === mimeType && (found.text ?? found.blob) === content, `resources: ${JSON.stringify(found)}`);
+    }
+    return result?.resources.map(({ uri }) => uri);
+  });
+}
 
 await report.step("strict", () => {
   const { code, stderr } = inspect("--method", "tools/list", "--strict");

@@ -7,16 +7,26 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import anyio
 from mcp import Client, MCPError, StdioServerParameters
+from mcp.types import ResourceUpdatedNotification
 
 # How long after the client's cancel the call may take to end at the client.
 CANCEL_GRACE_SECONDS = 2.0
 # Nothing here takes long; a host that hangs should fail the test, not stall it.
 WHOLE_RUN_SECONDS = 60
+# What the test has put into shared context: by address, the type and the content.
+RESOURCES = {
+    "kv://shared/client/json": ("application/json", '{"a":1}'),
+    "kv://shared/client/t%C3%A4xt": ("text/plain", "text"),
+    "kv://shared/client/blob": ("application/octet-stream", "AP8="),
+}
+# What changes all the time.
+TICK = "kv://shared/tick"
+UPDATE_SECONDS = 30
 
 
 class Report:
@@ -25,6 +35,7 @@ class Report:
     def __init__(self, transport: str, era: str) -> None:
         self.seen: dict[str, Any] = {"client": "python mcp", "transport": transport, "era": era}
         self.failures: list[str] = []
+        self.updated: set[str] = set()
 
     def expect(self, holds: bool, sentence: str) -> None:
         if not holds:
@@ -36,6 +47,11 @@ class Report:
             self.seen[name] = await run()
         except Exception as error:  # noqa: BLE001 - whatever the client raises belongs in the report
             self.failures.append(f"{name}: {cause(error)}")
+
+    async def told(self, message: Any) -> None:
+        """Notes which resources the host says have changed."""
+        if isinstance(message, ResourceUpdatedNotification):
+            self.updated.add(str(message.params.uri))
 
     def finish(self) -> int:
         print(json.dumps({**self.seen, "ok": not self.failures, "failures": self.failures}))
@@ -51,6 +67,17 @@ def cause(error: BaseException) -> str:
 
 def text_of(result: Any) -> str:
     return "\n".join(block.text for block in result.content if block.type == "text")
+
+
+async def pages(client: Client) -> AsyncIterator[Any]:
+    cursor = None
+    while True:
+        page = await client.list_resources(cursor=cursor)
+        for resource in page.resources:
+            yield resource
+        cursor = page.next_cursor
+        if cursor is None:
+            return
 
 
 async def scenario(client: Client, args: argparse.Namespace, report: Report) -> None:
@@ -125,7 +152,45 @@ async def scenario(client: Client, args: argparse.Namespace, report: Report) -> 
         expect(False, "unknown tool: no error")
         return None
 
+    async def resources() -> Any:
+        listed = {resource.uri: resource async for resource in pages(client)}
+        read = {}
+        for uri, (mime_type, content) in RESOURCES.items():
+            expect(uri in listed and listed[uri].mime_type == mime_type, f"resources: {uri} is not listed")
+            contents = (await client.read_resource(uri)).contents[0]
+            found = getattr(contents, "text", None) or getattr(contents, "blob", None)
+            expect((contents.mime_type, found) == (mime_type, content), f"resources: {uri}: {contents}")
+            read[uri] = found
+        templates = (await client.list_resource_templates()).resource_templates
+        expect([t.uri_template for t in templates] == ["kv://shared/{+key}"], f"resources: templates {templates}")
+        try:
+            await client.read_resource("kv://shared/nothing")
+            expect(False, "resources: one that is not there was read")
+        except MCPError as error:
+            expect(error.code == (-32602 if modern else -32002), f"resources: code {error.code}")
+        return read
+
+    async def updates() -> str:
+        before = (await client.read_resource(TICK)).contents[0].text
+        with anyio.fail_after(UPDATE_SECONDS):
+            if modern:
+                async with client.listen(resource_subscriptions=[TICK]) as subscription:
+                    async for event in subscription:
+                        expect(event.uri == TICK, f"updates: {event}")
+                        if (await client.read_resource(TICK)).contents[0].text != before:
+                            break
+            else:
+                await client.subscribe_resource(TICK)
+                while (await client.read_resource(TICK)).contents[0].text == before or TICK not in report.updated:
+                    await anyio.sleep(0.01)
+                await client.unsubscribe_resource(TICK)
+        return before
+
     await report.step("tools", tools)
+    if args.resources:
+        await report.step("resources", resources)
+    if args.updates:
+        await report.step("updates", updates)
     await report.step("echo", echo)
     await report.step("fail", fail)
     await report.step("progress", progress)
@@ -140,7 +205,7 @@ async def run(args: argparse.Namespace) -> int:
     server = args.http or StdioServerParameters(command=args.stdio[0], args=args.stdio[1:])
     try:
         with anyio.fail_after(WHOLE_RUN_SECONDS):
-            async with Client(server, mode=args.era) as client:
+            async with Client(server, mode=args.era, message_handler=report.told) as client:
                 await scenario(client, args, report)
     except Exception as error:  # noqa: BLE001 - a failed connection is a result too
         report.failures.append(f"connection: {cause(error)}")
@@ -158,6 +223,8 @@ def main() -> int:
         ("spin", "outcomes_spin"),
     ]:
         parser.add_argument(f"--{name}", default=tool, metavar="TOOL")
+    parser.add_argument("--resources", action="store_true", help="list and read those of the test")
+    parser.add_argument("--updates", action="store_true", help="subscribe to one that changes all the time")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--http", metavar="URL")
     where.add_argument("--stdio", nargs=argparse.REMAINDER, metavar="COMMAND")

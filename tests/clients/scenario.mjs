@@ -7,6 +7,16 @@ const CANCEL_GRACE_MS = 2000;
 // Nothing here takes long; a host that hangs should fail the test, not stall it.
 const WHOLE_RUN_MS = 60_000;
 
+// What the test has put into shared context: the address, its type, its content.
+export const RESOURCES = [
+  ["kv://shared/client/json", "application/json", '{"a":1}'],
+  ["kv://shared/client/t%C3%A4xt", "text/plain", "text"],
+  ["kv://shared/client/blob", "application/octet-stream", "AP8="],
+];
+// What changes all the time.
+const TICK = "kv://shared/tick";
+const UPDATE_MS = 30_000;
+
 export class Report {
   constructor(client, { transport, era }) {
     this.seen = { client, transport, era };
@@ -47,6 +57,8 @@ export function parseArguments(argv = process.argv.slice(2)) {
       fail: { type: "string", default: "outcomes_fail" },
       progress: { type: "string", default: "progress_work" },
       spin: { type: "string", default: "outcomes_spin" },
+      resources: { type: "boolean", default: false },
+      updates: { type: "boolean", default: false },
     },
   });
   if (!["auto", "legacy"].includes(values.era)) throw new Error("--era: auto or legacy");
@@ -57,7 +69,8 @@ export function parseArguments(argv = process.argv.slice(2)) {
 export const textOf = (result) =>
   (result?.content ?? []).filter((block) => block.type === "text").map((block) => block.text).join("\n");
 
-// `connect(args)` resolves to { client, call(params, options), protocolVersion() }.
+// `connect(args)` resolves to { client, call(params, options), protocolVersion(), onUpdated(handler), notFound },
+// the last where the client gives its callers another code than the one that the host sent.
 export async function main(name, connect) {
   const args = parseArguments();
   const report = new Report(name, args);
@@ -81,7 +94,7 @@ export async function main(name, connect) {
   process.exitCode = report.finish();
 }
 
-async function scenario({ client, call, protocolVersion }, args, report) {
+async function scenario({ client, call, protocolVersion, onUpdated, notFound }, args, report) {
   const expect = report.expect.bind(report);
   report.seen.protocolVersion = protocolVersion();
   report.seen.serverInfo = client.getServerVersion();
@@ -105,6 +118,49 @@ async function scenario({ client, call, protocolVersion }, args, report) {
     expect(tool?.outputSchema, "list: no output schema");
     return tools.map(({ name }) => name);
   });
+
+  if (args.resources) {
+    await report.step("resources", async () => {
+      const listed = new Map();
+      let cursor;
+      do {
+        const page = await client.listResources({ cursor });
+        for (const resource of page.resources) listed.set(resource.uri, resource);
+        cursor = page.nextCursor;
+      } while (cursor);
+      for (const [uri, mimeType, content] of RESOURCES) {
+        expect(listed.get(uri)?.mimeType === mimeType, `resources: ${uri}: ${JSON.stringify(listed.get(uri))}`);
+        const [found] = (await client.readResource({ uri })).contents;
+        expect(found.mimeType === mimeType && (found.text ?? found.blob) === content, `resources: ${JSON.stringify(found)}`);
+      }
+      const { resourceTemplates } = await client.listResourceTemplates();
+      const templates = resourceTemplates.map(({ uriTemplate }) => uriTemplate);
+      expect(templates.join() === "kv://shared/{+key}", `resources: templates ${templates}`);
+      const error = await client.readResource({ uri: "kv://shared/nothing" }).then(() => undefined, (error) => error);
+      expect(error?.code === (notFound ?? (modern ? -32602 : -32002)), `resources: code ${error?.code}: ${error?.message}`);
+      return [...listed.keys()];
+    });
+  }
+
+  if (args.updates) {
+    await report.step("updates", async () => {
+      const read = async () => (await client.readResource({ uri: TICK })).contents[0].text;
+      const before = await read();
+      const updated = new Set();
+      onUpdated((uri) => updated.add(uri));
+      const subscription = modern
+        ? await client.listen({ resourceSubscriptions: [TICK] })
+        : await client.subscribeResource({ uri: TICK });
+      const end = performance.now() + UPDATE_MS;
+      while (!updated.has(TICK) || (await read()) === before) {
+        if (performance.now() > end) throw new Error(`no update of ${TICK} but of ${[...updated]}`);
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+      if (modern) await subscription.close();
+      else await client.unsubscribeResource({ uri: TICK });
+      return before;
+    });
+  }
 
   await report.step("echo", () => echo("hi"));
 

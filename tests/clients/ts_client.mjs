@@ -2,6 +2,7 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ResourceUpdatedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
 import { main } from "./scenario.mjs";
 
 await main("@modelcontextprotocol/sdk", async ({ http, command, era }) => {
@@ -22,5 +23,7 @@ await main("@modelcontextprotocol/sdk", async ({ http, command, era }) => {
     client,
     call: (params, options) => client.callTool(params, undefined, options),
     protocolVersion: () => negotiated,
+    onUpdated: (handler) =>
+      client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => handler(params.uri)),
   };
 });

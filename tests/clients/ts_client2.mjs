@@ -17,5 +17,9 @@ await main("@modelcontextprotocol/client", async ({ http, command, era }) => {
     client,
     call: (params, options) => client.callTool(params, options),
     protocolVersion: () => client.getNegotiatedProtocolVersion(),
+    // The code of the newer era, whichever the host's was.
+    notFound: -32602,
+    onUpdated: (handler) =>
+      client.setNotificationHandler("notifications/resources/updated", ({ params }) => handler(params.uri)),
   };
 });

@@ -16,21 +16,24 @@ const SUITES = {
   "0.1.16": {
     package: "conformance-0.1",
     options: ["--suite", "all"],
-    passes: ["server-initialize", "tools-list", "dns-rebinding-protection", "ping", "server-sse-multiple-streams"],
+    passes: [
+      ...["server-initialize", "tools-list", "resources-list", "dns-rebinding-protection", "ping"],
+      "server-sse-multiple-streams",
+    ],
   },
   "2025-11-25": {
     package: "conformance-0.2",
     options: ["--requirements", "2025-11-25"],
     passes: [
-      ...["server-initialize", "server-session-lifecycle", "tools-list", "dns-rebinding-protection", "ping"],
-      "server-sse-multiple-streams",
+      ...["server-initialize", "server-session-lifecycle", "tools-list", "resources-list", "dns-rebinding-protection"],
+      ...["ping", "server-sse-multiple-streams"],
     ],
   },
   "2026-07-28": {
     package: "conformance-0.2",
     options: ["--requirements", "2026-07-28"],
     passes: [
-      ...["tools-list", "caching", "http-header-validation", "dns-rebinding-protection"],
+      ...["tools-list", "resources-list", "caching", "http-header-validation", "dns-rebinding-protection"],
       ...["server-sse-multiple-streams", "sep-2164-resource-not-found"],
     ],
   },

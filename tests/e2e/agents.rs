@@ -1,6 +1,6 @@
 //! Who may call what: keys, roles, sessions, and that what one may not call does not exist (A1 to A7).
 
-use std::fs;
+use std::{fs, io::BufReader, net::TcpStream};
 
 use serde_json::{Value, json};
 
@@ -25,41 +25,68 @@ fn team() -> Folder {
     Folder::new(&format!("{}{ROLES}", plugins(&usual_plugins())))
 }
 
-fn key(folder: &Folder, agent: &str) -> (String, String) {
+/// Makes a key: its text and its id.
+pub(crate) fn key(folder: &Folder, agent: &str) -> (String, String) {
     let made = folder.json(&["key", "new", agent, "--json"]);
     let text = |name: &str| made[name].as_str().expect("a text").to_owned();
     (text("key"), text("id"))
 }
 
 /// A client of one agent.
-struct Client<'a> {
+pub(crate) struct Client<'a> {
     host: &'a Served,
     bearer: String,
 }
 
 impl<'a> Client<'a> {
-    fn new(host: &'a Served, key: &str) -> Self {
+    /// One that shows this key.
+    pub(crate) fn new(host: &'a Served, key: &str) -> Self {
         Self { host, bearer: format!("Bearer {key}") }
     }
 
-    fn newer(&self, method: &str, params: Value) -> Answer {
-        raw::answer(raw::open_modern_with(&self.host.address, method, params, &[("Authorization", &self.bearer)]))
+    /// A request of the newer era.
+    pub(crate) fn newer(&self, method: &str, params: Value) -> Answer {
+        raw::answer(self.open(method, params))
     }
 
-    fn older(&self, session: Option<&str>, body: &Value) -> Answer {
+    /// The same, with the reply left to read.
+    pub(crate) fn open(&self, method: &str, params: Value) -> TcpStream {
+        raw::open_modern_with(&self.host.address, method, params, &[("Authorization", &self.bearer)])
+    }
+
+    /// The stream of what the host says by itself in a session of the older era.
+    pub(crate) fn listen(&self, session: &str) -> BufReader<TcpStream> {
+        let mut headers = USUAL.to_vec();
+        headers.extend([("Authorization", &*self.bearer), ("Mcp-Session-Id", session)]);
+        let mut reader = BufReader::new(raw::open(&self.host.address, "GET", "/mcp", &headers, b""));
+        assert_eq!(raw::head(&mut reader).0, 200);
+        reader
+    }
+
+    /// A message of the older era.
+    pub(crate) fn older(&self, session: Option<&str>, body: &Value) -> Answer {
         let mut headers = USUAL.to_vec();
         headers.push(("Authorization", &self.bearer));
         headers.extend(session.map(|session| ("Mcp-Session-Id", session)));
         raw::post(&self.host.address, &headers, body.to_string().as_bytes())
     }
 
-    fn session(&self) -> String {
+    /// A session of the older era.
+    pub(crate) fn session(&self) -> String {
         let client = json!({ "name": "test", "version": "1" });
         let params = json!({ "protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client });
         let answer = self.older(None, &json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params }));
         let session = answer.header("mcp-session-id").expect("a session").to_owned();
         self.older(Some(&session), &json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
         session
+    }
+
+    /// Ends a session of the older era.
+    pub(crate) fn delete(&self, session: &str) {
+        let mut headers = USUAL.to_vec();
+        headers.extend([("Authorization", &*self.bearer), ("Mcp-Session-Id", session)]);
+        let status = raw::answer(raw::open(&self.host.address, "DELETE", "/mcp", &headers, b"")).status;
+        assert!(status < 300, "{status}");
     }
 
     fn tools(&self) -> Vec<String> {

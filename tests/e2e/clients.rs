@@ -1,20 +1,61 @@
 //! Real clients over both transports and in both eras: they list, call, get structured content and a tool error, see
-//! progress, cancel a running tool. What each checks is in `tests/clients`.
+//! progress, cancel a running tool, read shared context and hear of its changes. What each checks is in `tests/clients`.
+
+use std::{sync::mpsc, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
-    host::{PORTCULLIS, usual},
+    host::{Folder, PORTCULLIS, plugins, usual, usual_plugins},
+    redis::Server,
+    resources::Shelf,
     tools::{script, succeeded},
 };
 
 /// More cancelled calls than the plugin has slots: they come back.
 const SPINS: &str = "18";
 
+/// A folder with shared context on a server, in which an entry changes all the time. Without a server, one without.
+fn shared() -> (Folder, Vec<&'static str>, Option<Changing>) {
+    let Some(server) = Server::start(false) else { return (usual(), Vec::new(), None) };
+    let store = format!("[store]\nurl = \"{}\"\n[buckets.shared]\nresources = true\n", server.options(None).url);
+    let folder = Folder::new(&format!("{}{store}", plugins(&usual_plugins())));
+    let shelf = Shelf::of_server(&server);
+    for (key, value) in [("client/json", &b"{\"a\":1}"[..]), ("client/täxt", b"text"), ("client/blob", b"\x00\xff")] {
+        shelf.set("shared", key, value, None);
+    }
+    shelf.set("shared", "tick", "0", None);
+    let (end, ended) = mpsc::channel::<()>();
+    let writer = std::thread::spawn(move || {
+        for tick in 1_u64.. {
+            if !matches!(ended.recv_timeout(Duration::from_millis(50)), Err(mpsc::RecvTimeoutError::Timeout)) {
+                return;
+            }
+            shelf.set("shared", "tick", tick.to_string(), None);
+        }
+    });
+    (folder, vec!["--resources", "--updates"], Some(Changing { end: Some(end), writer: Some(writer), _server: server }))
+}
+
+/// The writer, until the test is over.
+struct Changing {
+    end: Option<mpsc::Sender<()>>,
+    writer: Option<std::thread::JoinHandle<()>>,
+    _server: Server,
+}
+
+impl Drop for Changing {
+    fn drop(&mut self) {
+        self.end = None;
+        // What went wrong in it is told by its own panic.
+        _ = self.writer.take().map(std::thread::JoinHandle::join);
+    }
+}
+
 fn check(client: &str, era: &str, http: bool) {
-    let folder = usual();
+    let (folder, more, _changing) = shared();
     let spins = if http { SPINS } else { "2" };
-    let common = [client, "--era", era, "--spins", spins];
+    let common = [&[client, "--era", era, "--spins", spins], &more[..]].concat();
     let output = if http {
         let host = folder.serve();
         let url = host.url();
@@ -29,6 +70,8 @@ fn check(client: &str, era: &str, http: bool) {
     assert_eq!(saw["ok"], true, "{saw:#}");
     // What the clients saw is what the host recorded.
     let audit = folder.audit();
+    let reads = audit.iter().filter(|line| line["event"] == "resource.read" && line["outcome"] == "ok").count();
+    assert!(more.is_empty() || reads >= 3, "{audit:#?}");
     let outcomes = |outcome: &str| audit.iter().filter(|line| line["outcome"] == outcome).count();
     let intents = audit.iter().filter(|line| line["event"] == "call.intent").count();
     let ends = audit.iter().filter(|line| line["event"] == "call.outcome").count();

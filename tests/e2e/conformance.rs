@@ -3,13 +3,15 @@
 use serde_json::Value;
 
 use crate::{
-    host::usual,
+    host::{Folder, plugins, usual_plugins},
+    resources::Shelf,
     tools::{script, succeeded},
 };
 
 #[test]
 fn the_official_suites_find_nothing_unexpected() {
-    let folder = usual();
+    let folder = Folder::new(&format!("{}[buckets.shared]\nresources = true\n", plugins(&usual_plugins())));
+    Shelf::of_folder(&folder).set("shared", "a", "{}", None);
     let host = folder.serve();
     let Some(output) = script("conformance/run", &[&host.url(), "--json"]) else {
         return;

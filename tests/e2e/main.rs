@@ -21,4 +21,8 @@ mod harden;
 mod host;
 mod protocol;
 mod raw;
+#[expect(dead_code, reason = "the store's own tests use more of it")]
+#[path = "../store/contract/server.rs"]
+mod redis;
+mod resources;
 mod tools;

@@ -115,7 +115,7 @@ pub(crate) fn open_modern_with(address: &str, method: &str, mut params: Value, m
     meta["io.modelcontextprotocol/protocolVersion"] = version.into();
     meta["io.modelcontextprotocol/clientInfo"] = client;
     meta["io.modelcontextprotocol/clientCapabilities"] = json!({});
-    let name = params["name"].as_str().unwrap_or_default().to_owned();
+    let name = params["name"].as_str().or(params["uri"].as_str()).unwrap_or_default().to_owned();
     let mut headers = USUAL.to_vec();
     headers.extend(more);
     headers.extend([("MCP-Protocol-Version", version), ("Mcp-Method", method)]);

@@ -184,6 +184,16 @@ pub enum Event<'a> {
         /// Why not.
         reason: &'a str,
     },
+    /// A client asked for an entry of shared context as a resource. Written before it gets it.
+    #[serde(rename = "resource.read")]
+    ResourceRead {
+        /// Who asked.
+        principal: &'a str,
+        /// For what: the address, or the beginning of what is none, escaped.
+        uri: &'a str,
+        /// What it got.
+        outcome: ReadOutcome,
+    },
     /// A call ended.
     #[serde(rename = "call.outcome")]
     CallOutcome {
@@ -210,6 +220,20 @@ pub enum ApprovalAction {
     Remove,
     /// Accept a lock.
     AcceptLock,
+}
+
+/// How the reading of a resource ended. The names are stable; but for the first and the last a client is told the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReadOutcome {
+    /// It was handed out.
+    Ok,
+    /// No rule allowed it, or its bucket is not open. Nothing was looked at.
+    Denied,
+    /// There is none.
+    NotFound,
+    /// The store did not answer.
+    Unavailable,
 }
 
 /// How a call ended. The names are stable.

@@ -116,14 +116,14 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dev: Vec<PathBuf>,
     },
-    /// Say whether a plugin may do something, or an agent call a tool, and which line of the configuration decides
+    /// Say whether a plugin may do something, or an agent call a tool or read a resource, and which line decides
     #[command(args_conflicts_with_subcommands = false)]
     Explain {
-        /// Whether this agent may call the tool that is named instead of a plugin
+        /// Whether this agent may call the tool, or read the resource, that is named instead of a plugin
         #[arg(long, value_name = "NAME")]
         agent: Option<String>,
-        /// The plugin; with `--agent`, the tool
-        #[arg(value_name = "PLUGIN|TOOL")]
+        /// The plugin; with `--agent`, the tool, or the resource `kv://BUCKET/KEY`
+        #[arg(value_name = "PLUGIN|TOOL|URI")]
         what: String,
         #[command(subcommand)]
         question: Option<Question>,

@@ -8,7 +8,7 @@ use std::{
 
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
-use portcullis_gateway::{Doorkeeper, Gateway, KeyFile};
+use portcullis_gateway::{Doorkeeper, Gateway, KeyFile, Resources, SharedContext};
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
     Runtime, RuntimeOptions, SecretError, StateDir, StateError, Surroundings, read_secret,
@@ -26,6 +26,9 @@ use crate::{
 /// Where the state directory has what was approved: bytes, definitions, and the record of what this host has accepted.
 pub(crate) const APPROVALS: &str = "trust";
 
+/// The command that serves clients.
+pub(crate) const SERVE: &str = "serve";
+
 /// What of the machine grants open.
 struct Around<'a> {
     /// Where relative directories begin.
@@ -33,6 +36,8 @@ struct Around<'a> {
     reachable: Option<Reachable>,
     /// The store, where the command needs it.
     store: Option<(&'a StoreAt, &'a [BucketSpec])>,
+    /// Whether clients are served: only they read shared context as resources.
+    serves: bool,
 }
 
 /// The parts that commands use.
@@ -61,9 +66,12 @@ impl Host {
 
     fn of(config: &Config, command: &str, purpose: Purpose, reachable: Option<Reachable>) -> anyhow::Result<Self> {
         let folder = config.lock.parent().unwrap_or(Path::new(""));
+        let serves = command == SERVE;
         let shares = config.plugins.iter().any(|plugin| !plugin.grants.kv().is_empty());
-        let store = (matches!(purpose, Purpose::Calls) && shares).then_some((&config.store, &*config.buckets));
-        let around = Around { folder, reachable, store };
+        let opens = serves && config.buckets.iter().any(|bucket| bucket.resources);
+        let store =
+            (matches!(purpose, Purpose::Calls) && (shares || opens)).then_some((&config.store, &*config.buckets));
+        let around = Around { folder, reachable, store, serves };
         let statutes = config.statutes.clone();
         Self::furnish(&config.state_dir, around, config.max_concurrent_calls, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
@@ -77,7 +85,7 @@ impl Host {
 
     /// Puts a house together that serves what this process has built, and needs no approval.
     pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
-        let around = Around { folder: Path::new(""), reachable: None, store: None };
+        let around = Around { folder: Path::new(""), reachable: None, store: None, serves: false };
         let statutes = Statutes::default();
         Self::furnish(state_dir, around, calls, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
@@ -101,8 +109,13 @@ impl Host {
         let ledger = Arc::new(ledger);
         let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
         ledger.append(&started).map_err(|error| fault(&error, None))?;
-        let Around { folder, reachable, store } = around;
+        let Around { folder, reachable, store, serves } = around;
         let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
+        let context = store.zip(shared.clone()).filter(|_| serves).map(|((_, buckets), warehouse)| SharedContext {
+            warehouse,
+            buckets: buckets.iter().map(|bucket| (bucket.pattern.clone(), bucket.resources)).collect(),
+            key: state.key_for("cursors"),
+        });
         let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
         let surroundings = Surroundings { reachable, shared, ..surroundings };
         let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
@@ -111,7 +124,10 @@ impl Host {
         state.subdirectory("keys").map_err(|error| state_fault(&error))?;
         let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
         let keeper = Doorkeeper::new(statutes, ring, Arc::clone(&ledger), SystemTime::now);
-        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session);
+        let tasks = tokio::runtime::Handle::current;
+        let resources =
+            context.and_then(|context| Resources::new(context, Arc::clone(&ledger), Arc::clone(&keeper), tasks()));
+        let gateway = Gateway::with_resources(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session, resources);
         Ok(Self { state, ledger, catalogue, gateway })
     }
 

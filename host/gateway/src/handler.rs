@@ -1,5 +1,7 @@
 //! What rmcp asks of a server, in both eras: lists, calls, subscriptions. Each connection or request has a cheap clone.
 
+mod resources;
+
 use std::{
     future::ready,
     pin::pin,
@@ -19,17 +21,19 @@ use rmcp::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult,
         DiscoverResult, ErrorCode, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
         ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
-        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscriptionFilter,
+        ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
+        SubscriptionFilter, UnsubscribeRequestParams,
     },
     service::{NotificationContext, Peer, RequestContext, SubscriptionContext},
 };
-use serde_json::json;
 use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 
+use self::resources::Seats;
 use crate::{
     auth::Caller,
     pipeline::{Ended, Gateway, Incoming},
     reply,
+    resources::To,
     subscribers::Subscribers,
     tools::ToolLists,
 };
@@ -38,6 +42,8 @@ use crate::{
 const FRESH_MS: u64 = 30_000;
 /// The methods that take parameters and are served in both eras.
 const METHODS: [&str; 3] = ["tools/list", "tools/call", "resources/read"];
+/// Those that were taken out of the newer one.
+const OLDER_METHODS: [&str; 2] = ["resources/subscribe", "resources/unsubscribe"];
 /// Reports of progress that wait for the client; a guest that is faster loses some.
 const MAX_REPORTS: usize = 16;
 /// How long the last reports may hold the reply back.
@@ -63,6 +69,9 @@ pub enum Who {
 pub(crate) struct Handler {
     shared: Arc<Shared>,
     who: Who,
+    /// Who the request is from that this was made for, where the layer in front of the door says.
+    caller: Option<Principal>,
+    seats: Seats,
 }
 
 /// What all clients share.
@@ -83,12 +92,13 @@ impl Shared {
     /// What doors of one host share; also tells listeners of changes from now on.
     pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName, others: Option<Handle>) -> Arc<Self> {
         let implementation = Implementation::new(name.0.clone(), env!("CARGO_PKG_VERSION"));
-        let capabilities = ServerCapabilities::builder()
-            .enable_tools()
-            .enable_tool_list_changed()
-            .enable_prompts()
-            .enable_resources()
-            .build();
+        let capabilities =
+            ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_prompts().enable_resources();
+        // What is promised is what there is: without an open bucket nothing ever changes.
+        let capabilities = match gateway.resources() {
+            Some(_) => capabilities.enable_resources_subscribe().enable_resources_list_changed().build(),
+            None => capabilities.build(),
+        };
         let info = ServerConfig::new(capabilities)
             .with_server_info(implementation.clone())
             .with_instructions("Each tool runs in a sandbox of its own, made for one call by Portcullis.");
@@ -165,7 +175,7 @@ impl Shared {
 
     /// The view of a client behind a door.
     pub(crate) fn handler(self: &Arc<Self>, who: Who) -> Handler {
-        Handler { shared: Arc::clone(self), who }
+        Handler { shared: Arc::clone(self), who, caller: None, seats: Seats::default() }
     }
 }
 
@@ -328,23 +338,26 @@ impl ServerHandler for Handler {
     }
 
     async fn on_initialized(&self, context: NotificationContext<RoleServer>) {
-        self.shared.subscribers.add_peer(context.peer);
+        self.shared.subscribers.add_peer(context.peer.clone());
+        self.session_begins(&context).await;
     }
 
     /// What rmcp could not read as one of its requests: an unknown method, or a known one whose parameters do not fit.
     async fn on_custom_request(
         &self,
         request: CustomRequest,
-        _context: RequestContext<RoleServer>,
+        context: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
         let shown: String = request.method.chars().take(64).flat_map(char::escape_debug).collect();
-        if METHODS.contains(&request.method.as_str()) {
+        let newer = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
+        let method = request.method.as_str();
+        if METHODS.contains(&method) || (!newer && OLDER_METHODS.contains(&method)) {
             return Err(ErrorData::invalid_params(format!("the parameters of `{shown}` are not valid"), None));
         }
         Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, format!("unknown method: `{shown}`"), None))
     }
 
-    // There are no prompts and resources yet. Clients of the newer era ask for the lists all the same, and cache them.
+    // There are no prompts yet. Clients of the newer era ask for the list all the same, and cache it.
 
     fn list_prompts(
         &self,
@@ -358,12 +371,10 @@ impl ServerHandler for Handler {
 
     fn list_resources(
         &self,
-        _request: Option<PaginatedRequestParams>,
+        request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<ListResourcesResult, ErrorData>> + Send + '_ {
-        let mut result = ListResourcesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
-        result.meta = self.meta(&context);
-        ready(Ok(result))
+        Box::pin(async move { self.resource_list(request, &context).await })
     }
 
     fn list_resource_templates(
@@ -371,28 +382,47 @@ impl ServerHandler for Handler {
         _request: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> impl Future<Output = Result<ListResourceTemplatesResult, ErrorData>> + Send + '_ {
-        let mut result =
-            ListResourceTemplatesResult::default().with_ttl_ms(FRESH_MS).with_cache_scope(CacheScope::Private);
-        result.meta = self.meta(&context);
-        ready(Ok(result))
+        ready(self.resource_templates(&context))
     }
 
-    async fn read_resource(
+    fn read_resource(
         &self,
         request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<ReadResourceResponse, ErrorData>> + Send + '_ {
+        Box::pin(async move { self.resource(request, &context).await })
+    }
+
+    fn subscribe(
+        &self,
+        request: SubscribeRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
+        Box::pin(async move { self.subscribe_session(&request.uri, &context).await })
+    }
+
+    fn unsubscribe(
+        &self,
+        request: UnsubscribeRequestParams,
         _context: RequestContext<RoleServer>,
-    ) -> Result<ReadResourceResponse, ErrorData> {
-        Err(ErrorData::resource_not_found("there is no such resource", Some(json!({ "uri": request.uri }))))
+    ) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
+        self.unsubscribe_session(&request.uri);
+        ready(Ok(()))
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
         let mut accepted = SubscriptionFilter::default();
         accepted.tools_list_changed = requested.tools_list_changed;
+        self.take_seat(requested, &mut accepted);
         Some(accepted)
     }
 
     fn listen(&self, subscription: SubscriptionContext) -> impl Future<Output = Result<(), ErrorData>> + Send + '_ {
+        let seat = self.seats.take();
         Box::pin(async move {
+            if let Some(seat) = &seat {
+                seat.attach(To::Listen(subscription.sink().clone()));
+            }
             self.shared.subscribers.listen(subscription).await;
             Ok(())
         })

@@ -181,7 +181,7 @@ fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken
         // A page in a browser has an Origin; only pages of this machine may have one here.
         .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"].map(str::to_owned))
         .enforce_origin_validation();
-    let mcp = StreamableHttpService::new(move || Ok(handler.clone()), Arc::new(Sessions::new()), config);
+    let mcp = StreamableHttpService::new(move || Ok(handler.for_caller()), Arc::new(Sessions::new()), config);
     let guard = axum::middleware::from_fn_with_state(Bindings::new(Arc::clone(gateway.keeper())), auth::guard);
     Router::new()
         .route_service("/mcp", mcp)

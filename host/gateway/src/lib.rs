@@ -10,6 +10,7 @@ mod handler;
 mod http;
 mod pipeline;
 mod reply;
+mod resources;
 mod sessions;
 mod stdio;
 mod subscribers;
@@ -20,4 +21,5 @@ pub use auth::{ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, R
 pub use handler::{ServerName, Who};
 pub use http::{HttpDoor, HttpError};
 pub use pipeline::{Ended, Gateway, Incoming};
+pub use resources::{Address, Resources, SharedContext};
 pub use stdio::{StdioError, serve_stdio};

@@ -8,7 +8,7 @@ use portcullis_policy::{Principal, ToolName, decide};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::auth::Doorkeeper;
+use crate::{auth::Doorkeeper, resources::Resources};
 
 /// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
 pub(crate) const MAX_MESSAGE: usize = 4 << 20;
@@ -20,6 +20,7 @@ pub struct Gateway {
     ledger: Arc<Ledger>,
     keeper: Arc<Doorkeeper>,
     session: String,
+    resources: Option<Arc<Resources>>,
 }
 
 /// A call as a door hands it in.
@@ -64,7 +65,23 @@ pub struct Account {
 impl Gateway {
     /// Doors over `catalogue` that record in `ledger`; `session` is the ledger's name of this process.
     pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<Ledger>, keeper: Arc<Doorkeeper>, session: String) -> Arc<Self> {
-        Arc::new(Self { catalogue, ledger, keeper, session })
+        Self::with_resources(catalogue, ledger, keeper, session, None)
+    }
+
+    /// The same, with shared context as resources.
+    pub fn with_resources(
+        catalogue: Arc<Catalogue>,
+        ledger: Arc<Ledger>,
+        keeper: Arc<Doorkeeper>,
+        session: String,
+        resources: Option<Arc<Resources>>,
+    ) -> Arc<Self> {
+        Arc::new(Self { catalogue, ledger, keeper, session, resources })
+    }
+
+    /// Shared context as resources, where the configuration opens a bucket.
+    pub(crate) fn resources(&self) -> Option<&Arc<Resources>> {
+        self.resources.as_ref()
     }
 
     /// The keeper of the doors.

@@ -5,10 +5,12 @@ use rmcp::{
     ErrorData,
     model::{CallToolResult, ContentBlock, ErrorCode},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::pipeline::Ended;
+use crate::{pipeline::Ended, resources::ResourceError};
 
+/// Longest address that an error gives back, in bytes: longer than any that there can be.
+const MAX_URI: usize = 4096;
 /// The sentence for a client whose tool was refused something.
 const REFUSED: &str = "The host refused the tool something that it is not granted; its operator's log says what.";
 
@@ -44,6 +46,21 @@ fn failure(text: String, refusals: u32) -> CallToolResult {
         content.push(ContentBlock::text(REFUSED));
     }
     CallToolResult::error(content)
+}
+
+/// What a client is told that asked about resources. What it may not read is not found: rmcp gives that the code of each
+/// era, -32002 and since 2026-07-28 -32602.
+pub(crate) fn resource_error(error: ResourceError, uri: Option<&str>) -> ErrorData {
+    let data = uri.filter(|uri| uri.len() <= MAX_URI).map(|uri| json!({ "uri": uri }));
+    match error {
+        ResourceError::NotFound => ErrorData::resource_not_found("there is no such resource", data),
+        ResourceError::BadCursor => ErrorData::invalid_params("the cursor is not one of this list", None),
+        ResourceError::Unavailable => ErrorData::internal_error("shared context cannot be read just now", None),
+        ResourceError::NotRecorded => {
+            ErrorData::internal_error("the request could not be recorded, so it was refused", None)
+        }
+        ResourceError::TooMany => ErrorData::invalid_request("there are too many subscriptions already", None),
+    }
 }
 
 /// The reply to a request whose client called it off; most clients have stopped listening.

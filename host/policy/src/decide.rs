@@ -86,3 +86,13 @@ pub fn decide(principal: &Principal, rules: &Arc<ToolRules>) -> Result<Permit, D
     }
     Ok(Permit { principal: principal.clone(), rules: Arc::clone(rules) })
 }
+/// May `principal` read the resource at `uri`, as resources are written canonically?
+///
+/// As for tools: the operator, and whoever is on the loopback interface while there is no authentication, may read
+/// every resource that the configuration opens; an agent what its role allows.
+pub fn may_read(principal: &Principal, uri: &str) -> bool {
+    match principal {
+        Principal::LocalOperator | Principal::Loopback => true,
+        Principal::Agent(agent) => agent.role().is_some_and(|role| role.resource(uri, agent.name()).is_some()),
+    }
+}

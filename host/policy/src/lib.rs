@@ -19,7 +19,7 @@ mod size;
 mod tool;
 
 pub use change::{Change, ChangeKind};
-pub use decide::{Denied, Permit, decide};
+pub use decide::{Denied, Permit, decide, may_read};
 pub use digest::{Digest, DigestError, hex};
 pub use grant::{
     Access, DEFAULT_QUOTA, Effective, FileDecision, FileGrant, GrantError, Grants, Host, HttpDecision, HttpDenied,

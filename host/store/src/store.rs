@@ -209,6 +209,17 @@ impl Store {
         }
     }
 
+    /// The version of the bucket's last change; 0 before the first. [`Store::changes`] after it misses nothing.
+    ///
+    /// # Errors
+    /// When the engine is at fault.
+    pub async fn version(&self, bucket: &Bucket, deadline: Instant) -> Result<Version, StoreError> {
+        match &self.engine {
+            Engine::Embedded(engine) => engine.version(bucket),
+            Engine::Redis(engine) => Ok(engine.usage(bucket, deadline).await?.1),
+        }
+    }
+
     /// How much the bucket holds.
     ///
     /// # Errors
@@ -237,10 +248,7 @@ impl Store {
     /// # Errors
     /// When the engine is at fault.
     pub async fn export(&self, bucket: &Bucket, deadline: Instant) -> Result<Export<'_>, StoreError> {
-        let version = match &self.engine {
-            Engine::Embedded(engine) => engine.version(bucket)?,
-            Engine::Redis(engine) => engine.usage(bucket, deadline).await?.1,
-        };
+        let version = self.version(bucket, deadline).await?;
         Ok(Export { store: self, bucket: bucket.clone(), version, after: None, over: false })
     }
 

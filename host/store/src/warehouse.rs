@@ -72,7 +72,14 @@ impl BucketPattern {
         }
     }
 
-    fn exactness(&self) -> (bool, usize) {
+    /// What stands before and behind the place; no second for one name.
+    pub fn parts(&self) -> (&str, Option<&str>) {
+        (&self.before, self.after.as_deref())
+    }
+
+    /// Of several patterns that fit a name the greatest by this holds: one name before all others, then the one with the
+    /// most characters of its own.
+    pub fn exactness(&self) -> (bool, usize) {
         (self.after.is_none(), self.before.len() + self.after.as_ref().map_or(0, String::len))
     }
 }

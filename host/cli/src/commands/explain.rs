@@ -1,10 +1,13 @@
-//! `explain`: what a grant says of one request, or a role of one tool, and which line of the configuration made it say so.
+//! `explain`: what a grant says of one request, or a role of one tool or resource, and which line of the configuration made
+//! it say so.
 
 use std::{path::Path, process::ExitCode, sync::Arc};
 
+use portcullis_gateway::Address;
 use portcullis_policy::{
     Access, AgentName, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget, Verdict,
 };
+use portcullis_store::{BucketName, Key};
 use portcullis_trust::escaped;
 use serde_json::json;
 
@@ -84,12 +87,13 @@ pub(crate) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// May this agent call this tool? As the rules stand now, of tools that are served or wait for approval.
+/// May this agent call this tool, or read this resource? As the rules stand now, of tools that are served or wait for
+/// approval.
 pub(crate) async fn agent(
     path: &Path,
     config: Config,
     agent: &str,
-    tool: &str,
+    what: &str,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let name = AgentName::new(agent).ok().filter(|name| config.statutes.agent(name).is_some());
@@ -98,7 +102,59 @@ pub(crate) async fn agent(
         let hint = format!("the configuration has the agents: {}", known.join(", "));
         Fault::error(format!("There is no agent `{agent}` in the configuration"), Some(hint))
     })?;
-    let host = Host::for_review(&config, "explain")?;
+    let (kind, answer) = if what.starts_with("kv://") {
+        ("resource", resource(path, &config, &name, what)?)
+    } else {
+        ("tool", tool(path, &config, &name, what).await?)
+    };
+    if as_json {
+        render::json(&json!({
+            "agent": name,
+            (kind): what,
+            "allowed": answer.allowed,
+            "reason": answer.reason,
+            "file": path.display().to_string(),
+            "line": answer.line,
+            "hint": answer.hint,
+        }))?;
+    } else {
+        render::data(&answer.text(path))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// May it read what stands at this address? Whether anything does is another question.
+fn resource(path: &Path, config: &Config, agent: &AgentName, uri: &str) -> anyhow::Result<Answer> {
+    let Some(address) = Address::parse(uri) else {
+        let meant = uri.strip_prefix("kv://").and_then(|rest| rest.split_once('/')).and_then(|(bucket, key)| {
+            let (bucket, key) = (BucketName::new(bucket).ok()?, Key::new(key).ok()?);
+            Some(format!("the entry of this key has the address {}", Address::new(bucket, key)?))
+        });
+        return Ok(Answer::denied("it is no address of a resource: each has one spelling".to_owned(), None, meant));
+    };
+    let bucket = address.bucket();
+    let fitting = config.buckets.iter().filter(|spec| spec.pattern.fits(bucket.as_str()));
+    if !fitting.max_by_key(|spec| spec.pattern.exactness()).is_some_and(|spec| spec.resources) {
+        let hint = format!("in `[buckets.{bucket}]`: resources = true");
+        return Ok(Answer::denied(format!("the bucket `{bucket}` is not open to clients"), None, Some(hint)));
+    }
+    let Some(role) = config.statutes.agent(agent).and_then(|agent| agent.role().cloned()) else {
+        return Ok(Answer::denied(format!("`{agent}` has no role"), None, None));
+    };
+    Ok(match role.resource(uri, agent) {
+        Some(pattern) => {
+            let line = RoleLines::read(path)?.resource(role.name(), pattern);
+            Answer::allowed(format!("`{pattern}` in `resources` of the role `{}` allows it", role.name()), line)
+        }
+        None => {
+            let hint = format!("in `[roles.{}]`: resources = [\"{uri}\"]", role.name());
+            Answer::denied(format!("no pattern of the role `{}` allows it", role.name()), None, Some(hint))
+        }
+    })
+}
+
+async fn tool(path: &Path, config: &Config, name: &AgentName, tool: &str) -> anyhow::Result<Answer> {
+    let host = Host::for_review(config, "explain")?;
     for error in host.catalogue.apply(config.plugins.clone()).await.err().unwrap_or_default() {
         tracing::warn!(%error, "the configuration is not in order");
     }
@@ -107,9 +163,9 @@ pub(crate) async fn agent(
     let Some(found) = snapshot.tool(tool) else {
         return Err(Fault::error(format!("There is no tool `{tool}`"), Some("portcullis list".to_owned())));
     };
-    let role = config.statutes.agent(&name).and_then(|agent| agent.role().cloned());
+    let role = config.statutes.agent(name).and_then(|agent| agent.role().cloned());
     let lines = RoleLines::read(path)?;
-    let answer = match role.as_ref().map(|role| (role, role.tool(&found.rules().plugin, &found.rules().tool))) {
+    Ok(match role.as_ref().map(|role| (role, role.tool(&found.rules().plugin, &found.rules().tool))) {
         None => Answer::denied(format!("`{name}` has no role"), None, None),
         Some((role, Verdict::Allowed(rule))) => {
             let line = lines.allow(role.name(), rule);
@@ -123,21 +179,7 @@ pub(crate) async fn agent(
             let hint = format!("in `[roles.{}]`: allow = [\"{tool}\"]", role.name());
             Answer::denied(format!("no rule of the role `{}` allows it", role.name()), None, Some(hint))
         }
-    };
-    if as_json {
-        render::json(&json!({
-            "agent": name,
-            "tool": tool,
-            "allowed": answer.allowed,
-            "reason": answer.reason,
-            "file": path.display().to_string(),
-            "line": answer.line,
-            "hint": answer.hint,
-        }))?;
-    } else {
-        render::data(&answer.text(path))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 fn answer(name: &PluginName, grants: &Effective, lines: &GrantLines, question: &Question) -> anyhow::Result<Answer> {

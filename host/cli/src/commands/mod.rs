@@ -76,7 +76,7 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
             explain::run(&config, read()?, &what, &question, json)
         }
         Command::Explain { .. } => Err(Fault::error(
-            "`explain` takes a plugin and a question, or `--agent NAME` and a tool",
+            "`explain` takes a plugin and a question, or `--agent NAME` and a tool or a resource",
             Some("portcullis explain --help".to_owned()),
         )),
         Command::Key { what } => key::run(&read()?, what, json),

@@ -15,7 +15,7 @@ use crate::{
     commands::shutdown,
     config::Config,
     harden::{self, Harden, Reachable},
-    host::{APPROVALS, Host, key_file, start_fault},
+    host::{APPROVALS, Host, SERVE, key_file, start_fault},
     render::{Fault, fault},
     watch::Watch,
 };
@@ -62,7 +62,7 @@ impl Serve {
         let Self { path, config, strict, who, door, reachable } = self;
         let shutdown = shutdown()?;
         let name = ServerName(config.server_name.clone());
-        let host = Host::confined(&config, "serve", reachable)?;
+        let host = Host::confined(&config, SERVE, reachable)?;
         // Before the plugins are read: what changes meanwhile is not lost.
         let mut watch = Watch::new(host.state.path())?;
         look_after(&mut watch, &path, &config, &host);

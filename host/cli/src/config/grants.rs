@@ -92,6 +92,7 @@ pub(super) struct Role {
     allow: Option<Vec<String>>,
     /// Tools that may not, whatever `allow` says. Example: `deny = ["context_delete"]`
     deny: Option<Vec<String>>,
-    /// Resources that may be read; `**` goes beyond `/`. Example: `resources = ["kv://shared/research/**"]`
+    /// Resources that may be read; `**` goes beyond `/`, `{principal}` is the agent that asks, and keys are
+    /// percent-encoded. Example: `resources = ["kv://shared/research/**"]`
     resources: Option<Vec<String>>,
 }

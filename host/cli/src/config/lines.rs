@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
-use portcullis_policy::{FileGrant, HttpGrant, HttpPattern, PluginName, RoleName, ToolPattern};
+use portcullis_policy::{FileGrant, HttpGrant, HttpPattern, PluginName, ResourcePattern, RoleName, ToolPattern};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -83,6 +83,7 @@ pub(crate) struct RoleLines {
 struct Rules {
     allow: Vec<Spanned<ToolPattern>>,
     deny: Vec<Spanned<ToolPattern>>,
+    resources: Vec<Spanned<ResourcePattern>>,
 }
 
 impl RoleLines {
@@ -103,7 +104,12 @@ impl RoleLines {
         self.of(&self.roles.get(role)?.deny, rule)
     }
 
-    fn of(&self, rules: &[Spanned<ToolPattern>], rule: &ToolPattern) -> Option<usize> {
+    /// Of a pattern in `resources` of this role.
+    pub(crate) fn resource(&self, role: &RoleName, pattern: &ResourcePattern) -> Option<usize> {
+        self.of(&self.roles.get(role)?.resources, pattern)
+    }
+
+    fn of<T: PartialEq>(&self, rules: &[Spanned<T>], rule: &T) -> Option<usize> {
         rules.iter().find(|found| found.get_ref() == rule).map(|found| line(&self.text, &found.span()))
     }
 }

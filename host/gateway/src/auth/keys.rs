@@ -50,6 +50,12 @@ pub struct ApiKey {
     pub revoked: Option<u64>,
 }
 
+impl ApiKey {
+    fn is_expired(&self, now: SystemTime) -> bool {
+        self.expires.is_some_and(|expires| seconds(now) >= expires)
+    }
+}
+
 /// The keys as they stood when the file was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KeyRing {
@@ -81,11 +87,11 @@ pub enum KeyRefusal {
 }
 
 impl KeyRing {
-    /// Whose key this is, at the time `now`.
+    /// The key that this is, at the time `now`.
     ///
     /// # Errors
     /// When it is none, or one that is over.
-    pub fn owner(&self, key: &str, now: SystemTime) -> Result<&AgentName, KeyRefusal> {
+    pub fn owner(&self, key: &str, now: SystemTime) -> Result<&ApiKey, KeyRefusal> {
         let id = parts(key).ok_or(KeyRefusal::Unknown)?;
         let digest = Digest::of(key.as_bytes());
         // The id is no secret; what is compared in constant time is the digest (../shared/THREATS.md, A2).
@@ -97,10 +103,16 @@ impl KeyRing {
         if found.revoked.is_some() {
             return Err(KeyRefusal::Revoked { id, agent });
         }
-        if found.expires.is_some_and(|expires| seconds(now) >= expires) {
+        if found.is_expired(now) {
             return Err(KeyRefusal::Expired { id, agent });
         }
-        Ok(&found.agent)
+        Ok(found)
+    }
+
+    /// Whether the key of this id is one of the agent, and not over.
+    pub fn is_good(&self, id: &str, agent: &AgentName, now: SystemTime) -> bool {
+        let found = self.keys.iter().find(|known| known.id == id && known.agent == *agent);
+        found.is_some_and(|key| key.revoked.is_none() && !key.is_expired(now))
     }
 
     /// The keys, the oldest first.
@@ -313,7 +325,7 @@ mod tests {
         let (first, first_text) = file.make(alice(), Some(DAY * 90), at(0)).expect("a key");
         let (second, second_text) = file.make(alice(), None, at(1)).expect("a key");
         let owner = |key: &str, days| {
-            file.read().expect("keys").owner(key, at(days)).map(|agent| agent.to_string()).map_err(|e| e.to_string())
+            file.read().expect("keys").owner(key, at(days)).map(|key| key.agent.to_string()).map_err(|e| e.to_string())
         };
         for text in [&first_text, &second_text] {
             assert_eq!(owner(text.expose(), 2), Ok("alice".into()), "both, while one replaces the other");

@@ -2,25 +2,38 @@
 
 use std::{
     collections::HashMap,
+    future::ready,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::{
     Json,
+    body::Body,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header::WWW_AUTHENTICATE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use futures::StreamExt;
 use portcullis_policy::Principal;
 use serde_json::json;
 
-use super::{Doorkeeper, Refused};
+use super::{Doorkeeper, Pass, Refused};
 
 /// The header that names a session of the older era (MCP 2025-11-25, "Session Management").
 const SESSION: &str = "mcp-session-id";
+/// The type of a stream of messages.
+const EVENTS: &[u8] = b"text/event-stream";
 /// Sessions whose owner is kept; there are never so many at one time, and the oldest go first.
 const MAX_BOUND: usize = 4096;
+
+tokio::task_local! {
+    /// Who the request is from that is being taken in: for what rmcp makes before it has read the request.
+    pub(crate) static CALLER: Principal;
+}
 
 /// Who a request is from, in its extensions.
 #[derive(Clone, Debug)]
@@ -64,21 +77,33 @@ impl Bindings {
 
 /// Lets in who may, and nobody into another's session: that is as if there were none.
 pub(crate) async fn guard(State(bindings): State<Arc<Bindings>>, mut request: Request, next: Next) -> Response {
-    let principal = match bindings.keeper.admit(request.headers(), request.uri()) {
-        Ok(principal) => principal,
+    let pass = match bindings.keeper.admit(request.headers(), request.uri()) {
+        Ok(pass) => pass,
         Err(refused) => return unauthorized(&refused),
     };
+    let principal = pass.principal.clone();
     let session = request.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
     if session.is_some_and(|session| bindings.is_of_another(&session, &principal)) {
         // What rmcp says of a session that it does not know.
         return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
     }
     request.extensions_mut().insert(Caller(principal.clone()));
-    let response = next.run(request).await;
+    let response = CALLER.scope(principal.clone(), next.run(request)).await;
     if let Some(session) = response.headers().get(SESSION).and_then(|id| id.to_str().ok()) {
         bindings.bind(session, &principal);
     }
-    response
+    let streams = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(EVENTS));
+    if streams { while_let_in(&bindings.keeper, pass, response) } else { response }
+}
+
+/// A stream may go on for hours: it ends when who asked for it would not be let in any more.
+fn while_let_in(keeper: &Arc<Doorkeeper>, pass: Pass, response: Response) -> Response {
+    let (head, body) = response.into_parts();
+    let revoked = Box::pin(Arc::clone(keeper).revoked(pass.clone()));
+    let keeper = Arc::clone(keeper);
+    // A key that expires makes no change; what would be sent after it is not.
+    let stream = body.into_data_stream().take_until(revoked).take_while(move |_| ready(keeper.stands(&pass)));
+    Response::from_parts(head, Body::from_stream(stream))
 }
 
 /// RFC 6750, section 3: without a token no error code, with one `invalid_token`. Why is the operator's to read.

@@ -17,7 +17,7 @@ use portcullis_policy::{AgentName, Principal, Statutes};
 use tokio::sync::watch;
 
 pub use self::keys::{ApiKey, KeyFile, KeyFileError, KeyRefusal, KeyRing};
-pub(crate) use self::layer::{Bindings, Caller, guard};
+pub(crate) use self::layer::{Bindings, CALLER, Caller, guard};
 
 /// Refused log-ins that are recorded in a minute: anybody can make them.
 const MAX_RECORDED: u32 = 60;
@@ -32,7 +32,17 @@ pub struct Doorkeeper {
     ledger: Arc<Ledger>,
     clock: fn() -> SystemTime,
     changes: watch::Sender<()>,
+    /// When somebody who is in may have to go.
+    passes: watch::Sender<()>,
     recorded: std::sync::Mutex<Recorded>,
+}
+
+/// Who came in, and by what.
+#[derive(Clone, Debug)]
+pub(crate) struct Pass {
+    pub(crate) principal: Principal,
+    /// The id of the key; none where nobody is asked.
+    key: Option<String>,
 }
 
 /// How many refusals of this minute are in the ledger.
@@ -72,6 +82,7 @@ impl Doorkeeper {
             ledger,
             clock,
             changes: watch::Sender::new(()),
+            passes: watch::Sender::new(()),
             recorded: std::sync::Mutex::default(),
         })
     }
@@ -89,6 +100,28 @@ impl Doorkeeper {
             self.statutes.store(Arc::new(statutes));
             self.changes.send_replace(());
         }
+        self.passes.send_replace(());
+    }
+
+    /// Whether who came in with this pass would still be let in.
+    pub(crate) fn stands(&self, pass: &Pass) -> bool {
+        match (&pass.principal, &pass.key) {
+            (Principal::LocalOperator | Principal::Loopback, _) => true,
+            (Principal::Agent(agent), key) => {
+                let good = key.as_ref().is_some_and(|id| self.keys.load().is_good(id, agent.name(), (self.clock)()));
+                good && self.statutes.load().agent(agent.name()).is_some()
+            }
+        }
+    }
+
+    /// Waits until it would not, as far as that comes with a change of the keys or the agents.
+    pub(crate) async fn revoked(self: Arc<Self>, pass: Pass) {
+        let mut changes = self.passes.subscribe();
+        while self.stands(&pass) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Tells when what somebody may see can be another.
@@ -105,9 +138,9 @@ impl Doorkeeper {
     ///
     /// # Errors
     /// When it has to say, and does not.
-    pub(crate) fn admit(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, Refused> {
+    pub(crate) fn admit(&self, headers: &HeaderMap, uri: &Uri) -> Result<Pass, Refused> {
         if !self.asks() {
-            return Ok(Principal::Loopback);
+            return Ok(Pass { principal: Principal::Loopback, key: None });
         }
         let admitted = self.identify(headers, uri);
         if let Err(refused) = &admitted {
@@ -116,7 +149,7 @@ impl Doorkeeper {
         admitted
     }
 
-    fn identify(&self, headers: &HeaderMap, uri: &Uri) -> Result<Principal, Refused> {
+    fn identify(&self, headers: &HeaderMap, uri: &Uri) -> Result<Pass, Refused> {
         // RFC 6750, section 2.3, and the MCP specification, "Access Token Usage".
         if uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("access_token="))) {
             return Err(Refused::InAddress);
@@ -129,8 +162,9 @@ impl Doorkeeper {
             return Err(Refused::Malformed);
         }
         let keys = self.keys.load();
-        let name = keys.owner(token.trim(), (self.clock)())?;
-        self.agent(name).ok_or_else(|| Refused::NoAgent(name.clone()))
+        let key = keys.owner(token.trim(), (self.clock)())?;
+        let principal = self.agent(&key.agent).ok_or_else(|| Refused::NoAgent(key.agent.clone()))?;
+        Ok(Pass { principal, key: Some(key.id.clone()) })
     }
 
     fn record(&self, refused: &Refused) {

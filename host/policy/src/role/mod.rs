@@ -65,9 +65,14 @@ impl Role {
         allowing.map_or(Verdict::NotAllowed, Verdict::Allowed)
     }
 
-    /// The pattern that lets a resource be read.
-    pub fn resource(&self, uri: &str) -> Option<&ResourcePattern> {
-        self.rules.resources.iter().find(|pattern| pattern.matches(uri))
+    /// The pattern that lets `agent` read a resource.
+    pub fn resource(&self, uri: &str, agent: &AgentName) -> Option<&ResourcePattern> {
+        self.rules.resources.iter().find(|pattern| pattern.matches(uri, agent.as_str()))
+    }
+
+    /// The resources that may be read.
+    pub fn resources(&self) -> &[ResourcePattern] {
+        &self.rules.resources
     }
 }
 
@@ -88,6 +93,11 @@ impl Agent {
     /// The name in records, in `{principal}`, and what guests are told.
     pub fn name(&self) -> &AgentName {
         &self.name
+    }
+
+    /// The patterns of its role over resources; none without a role.
+    pub fn resources(&self) -> &[ResourcePattern] {
+        self.role.as_deref().map_or(&[], Role::resources)
     }
 
     /// Its role. Without one it may do nothing.

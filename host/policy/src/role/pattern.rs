@@ -1,6 +1,6 @@
 //! Patterns over tools and resources. `*` stands for any number of characters but `/`, `**` in resources for those too.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::Deserialize;
 
@@ -10,6 +10,8 @@ use crate::{PluginName, ToolName};
 const MAX_PATTERN: usize = 512;
 /// What a resource's address begins with.
 const SCHEME: &str = "kv://";
+/// Stands for the name of the agent that asks.
+const PRINCIPAL: &str = "{principal}";
 
 /// `TOOL`, or `PLUGIN/TOOL`: names, in which `*` stands for any number of characters.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -19,7 +21,8 @@ pub struct ToolPattern {
     tool: String,
 }
 
-/// `kv://BUCKET/KEY`, in which `*` stands for any number of characters but `/`, and `**` for any number of any.
+/// `kv://BUCKET/KEY`, in which `*` stands for any number of characters but `/`, and `**` for any number of any. Keys are
+/// written as in addresses, percent-encoded (RFC 3986); `{principal}` stands for the name of the agent that asks.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct ResourcePattern(String);
@@ -67,9 +70,58 @@ impl FromStr for ToolPattern {
 }
 
 impl ResourcePattern {
-    pub(super) fn matches(&self, uri: &str) -> bool {
-        path(&self.0, uri)
+    /// Whether it is about `uri` when `agent` asks.
+    pub(super) fn matches(&self, uri: &str, agent: &str) -> bool {
+        let pattern = self.of(agent);
+        let (literal, rest) = split(&pattern);
+        uri.strip_prefix(literal).is_some_and(|behind| path(rest, behind))
     }
+
+    /// What every address has in common, from its first character on, that it is about when `agent` asks.
+    pub fn beginning(&self, agent: &str) -> String {
+        split(&self.of(agent)).0.to_owned()
+    }
+
+    /// Whether it is about an address that begins with `beginning`, as far as addresses can have any end.
+    pub fn reaches(&self, beginning: &str, agent: &str) -> bool {
+        walk(&self.of(agent), beginning).1
+    }
+
+    /// The name of the one bucket that it is about; none where it may be about several.
+    pub fn bucket(&self, agent: &str) -> Option<String> {
+        let pattern = self.of(agent);
+        let (bucket, _) = pattern.strip_prefix(SCHEME)?.split_once('/')?;
+        (!bucket.contains('*')).then(|| bucket.to_owned())
+    }
+
+    /// Names of agents hold nothing that means anything in a pattern.
+    fn of(&self, agent: &str) -> Cow<'_, str> {
+        if self.0.contains(PRINCIPAL) { Cow::Owned(self.0.replace(PRINCIPAL, agent)) } else { Cow::Borrowed(&self.0) }
+    }
+}
+
+/// What stands before the first `*`, and the rest.
+fn split(pattern: &str) -> (&str, &str) {
+    pattern.split_at(pattern.find('*').unwrap_or(pattern.len()))
+}
+
+/// Whether addresses can have this text in them: what RFC 3986 allows in a path, with escapes in one spelling. A pattern
+/// with anything else would match nothing.
+fn stands_in_addresses(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        let escaped = match byte {
+            b'%' => [bytes.next(), bytes.next()],
+            _ if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte) => continue,
+            _ => return false,
+        };
+        let upper =
+            |digit: Option<u8>| digit.is_some_and(|digit| digit.is_ascii_digit() || (b'A'..=b'F').contains(&digit));
+        if !escaped.into_iter().all(upper) {
+            return false;
+        }
+    }
+    true
 }
 
 impl FromStr for ResourcePattern {
@@ -77,9 +129,10 @@ impl FromStr for ResourcePattern {
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
         let rest = text.strip_prefix(SCHEME).unwrap_or_default();
-        let fits = text.len() <= MAX_PATTERN && !rest.is_empty() && !text.chars().any(char::is_control);
+        let fits = text.len() <= MAX_PATTERN && !rest.is_empty() && stands_in_addresses(&rest.replace(PRINCIPAL, "p"));
         if !fits {
-            return Err(PatternError::new("a resource as `kv://shared/research/**`", text));
+            let expected = "a resource as `kv://shared/research/**`, percent-encoded (`%C3%BC` for `ü`)";
+            return Err(PatternError::new(expected, text));
         }
         Ok(Self(text.to_owned()))
     }
@@ -104,11 +157,17 @@ pub(super) fn glob(pattern: &str, text: &str) -> bool {
 /// The same where `*` stops at a slash and `**` does not. Works through the pattern with what it could have matched so
 /// far, so that no pattern takes more than its length times the text's.
 pub(super) fn path(pattern: &str, text: &str) -> bool {
+    walk(pattern, text).0
+}
+
+/// Whether the pattern matches the text, and whether it matches anything that begins with it.
+fn walk(pattern: &str, text: &str) -> (bool, bool) {
     let text: Vec<char> = text.chars().collect();
     let mut reached = vec![false; text.len() + 1];
     if let Some(start) = reached.first_mut() {
         *start = true;
     }
+    let mut alive = text.is_empty();
     let mut pattern = pattern.chars().peekable();
     while let Some(c) = pattern.next() {
         let before = std::mem::replace(&mut reached, vec![false; text.len() + 1]);
@@ -127,8 +186,9 @@ pub(super) fn path(pattern: &str, text: &str) -> bool {
                 *slot = here;
             }
         }
+        alive |= reached.last() == Some(&true);
     }
-    reached.last() == Some(&true)
+    (reached.last() == Some(&true), alive)
 }
 
 macro_rules! text {

@@ -44,12 +44,38 @@ fn resources_match_by_path() {
         ("kv://**", "kv://a/b", true),
         ("kv://a*b*c", "kv://aXbYc", true),
         ("kv://a*b*c", "kv://aXbY", false),
+        ("kv://shared/*", "kv://shared/a%2Fb", true),
+        ("kv://shared/%C3%BC*", "kv://shared/%C3%BCber", true),
+        ("kv://agent-{principal}/**", "kv://agent-alice/a/b", true),
+        ("kv://agent-{principal}/**", "kv://agent-bob/a", false),
+        ("kv://agent-{principal}/**", "kv://agent-{principal}/a", false),
     ] {
         let parsed: ResourcePattern = pattern.parse().expect(pattern);
-        assert_eq!(parsed.matches(uri), expected, "{pattern} {uri}");
+        assert_eq!(parsed.matches(uri, "alice"), expected, "{pattern} {uri}");
     }
-    for text in ["", "kv://", "file:///etc", "shared/*", "kv://a\n"] {
+    let bad =
+        ["", "kv://", "file:///etc", "shared/*", "kv://a\n", "kv://a/\u{fc}", "kv://a/%c3", "kv://a/%C", "kv://a/b?c"];
+    for text in [&bad[..], &["kv://a/#", "kv://a/b c", "kv://{plugin}/a", "kv://a/\"", "kv://a/\u{202e}"]].concat() {
         assert!(text.parse::<ResourcePattern>().is_err(), "{text:?}");
+    }
+}
+
+/// What a list is made with: where to look, and where not.
+#[test]
+fn patterns_say_where_they_reach() {
+    for (pattern, beginning, bucket, reached, not) in [
+        ("kv://shared/research/**", "kv://shared/research/", Some("shared"), "kv://shared/", "kv://other/"),
+        ("kv://shared/a*b", "kv://shared/a", Some("shared"), "kv://shared/", "kv://shared/b"),
+        ("kv://sh*x/**", "kv://sh", None, "kv://shx/", "kv://shared/"),
+        ("kv://*/notes", "kv://", None, "kv://anything/", "kv://anything/x"),
+        ("kv://**", "kv://", None, "kv://a/b/c", "http://"),
+        ("kv://agent-{principal}/**", "kv://agent-alice/", Some("agent-alice"), "kv://agent-alice/", "kv://agent-bob/"),
+        ("kv://shared/one", "kv://shared/one", Some("shared"), "kv://shared/", "kv://shared/one/"),
+    ] {
+        let parsed: ResourcePattern = pattern.parse().expect(pattern);
+        assert_eq!(parsed.beginning("alice"), beginning, "{pattern}");
+        assert_eq!(parsed.bucket("alice").as_deref(), bucket, "{pattern}");
+        assert!(parsed.reaches(reached, "alice") && !parsed.reaches(not, "alice"), "{pattern}");
     }
 }
 
