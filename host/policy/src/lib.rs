@@ -22,7 +22,7 @@ pub use change::{Change, ChangeKind};
 pub use decide::{Denied, Permit, decide};
 pub use digest::{Digest, DigestError, hex};
 pub use grant::{
-    Access, DEFAULT_QUOTA, Effective, FileDecision, FileGrant, GrantError, Grants, Host, HttpDecision, HttpDenied,
+    Access, BucketKeys, Buckets, DEFAULT_QUOTA, Effective, FileDecision, FileGrant, GrantError, Grants, Host, HttpDecision, HttpDenied,
     HttpGrant, HttpPattern, IpRange, KvGrant, MAX_ENTRIES, MAX_PATTERN, MAX_QUOTA, RequestTarget, Scheme, SecretGrant,
     UrlFault, is_global,
 };

@@ -79,6 +79,9 @@ pub enum LoadError {
         /// What to write or to do instead.
         hint: String,
     },
+    /// Shared context is granted, and this process has no store open.
+    #[error("its grants of `kv` cannot be given to it: this process has opened no store")]
+    NoStore,
     /// A secret that is granted cannot be had.
     #[error("the secret `{name}` of its grants cannot be had: {reason}")]
     Secret {
@@ -111,6 +114,7 @@ impl LoadError {
             Self::Ungranted { line, .. } => Some(below(&[line])),
             Self::Needs { needs } => Some(below(&needs.iter().map(|need| need.line.as_str()).collect::<Vec<_>>())),
             Self::Directory { hint, .. } | Self::Secret { hint, .. } => Some(hint.clone()),
+            Self::NoStore => Some("a host opens its store when it starts: start it again".to_owned()),
             Self::Prepare(_) | Self::UnknownImports { .. } | Self::Requests(_) | Self::Mismatch(_) | Self::Link(_) => {
                 None
             }
@@ -139,7 +143,7 @@ impl Plugin {
         terms: &Terms,
     ) -> Result<Self, LoadError> {
         capability::check(&description, terms.grants.configured())?;
-        let granted = tokio::task::block_in_place(|| Granted::open(terms, &runtime.surroundings))?;
+        let granted = tokio::task::block_in_place(|| Granted::open(terms, component.digest(), &runtime.surroundings))?;
         let native = runtime.native(component).await?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let code = tokio::task::block_in_place(|| native::load(&runtime.engine, &native)).map_err(link)?;
