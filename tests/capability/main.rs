@@ -24,5 +24,9 @@ mod house;
 mod inert;
 mod memory;
 mod neighbours;
+#[path = "../store/contract/server.rs"]
+#[allow(dead_code, reason = "the tests of the store use the rest")]
+mod server;
+mod shared;
 mod stdio;
 mod streams;

@@ -21,4 +21,8 @@ mod harden;
 mod host;
 mod protocol;
 mod raw;
+#[path = "../store/contract/server.rs"]
+#[allow(dead_code, reason = "the tests of the store use the rest")]
+mod server;
+mod shared;
 mod tools;

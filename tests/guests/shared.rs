@@ -41,6 +41,8 @@ wit_bindgen::generate!({
             list-often: func(bucket: string, times: u32) -> option<tuple<u32, string>>;
             /// Keeps so many handles of the bucket, and says how many it got.
             hold: func(bucket: string, times: u32) -> result<u32, string>;
+            /// Writes, and computes for ever.
+            set-and-spin: func(bucket: string, key: string);
             /// Claims: whether this call made the entry. Tries again while the outcome is not known.
             claim: func(bucket: string, key: string, who: string) -> result<bool, string>;
         }
@@ -178,6 +180,13 @@ impl Guest for Shared {
     fn hold(bucket: String, times: u32) -> Result<u32, String> {
         let held: Vec<_> = (0..times).map(|_| open(&bucket)).collect::<Result<_, _>>()?;
         Ok(held.len() as u32)
+    }
+
+    fn set_and_spin(bucket: String, key: String) {
+        _ = open(&bucket).map(|bucket| bucket.set(&key, b"spinning", options("always", None)));
+        loop {
+            std::hint::spin_loop();
+        }
     }
 
     fn claim(bucket: String, key: String, who: String) -> Result<bool, String> {

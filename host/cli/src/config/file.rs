@@ -134,7 +134,12 @@ pub(crate) struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { name: "portcullis".into(), http: SocketAddr::from(([127, 0, 0, 1], 8080)), max_concurrent_calls: 64, max_waiting_calls: 256 }
+        Self {
+            name: "portcullis".into(),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_concurrent_calls: 64,
+            max_waiting_calls: 256,
+        }
     }
 }
 

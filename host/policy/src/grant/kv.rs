@@ -188,8 +188,11 @@ enum Wrong {
 
 /// `text` without its placeholders: what stands before, between and behind them. None where one is there twice.
 fn literals(text: &str) -> Option<Vec<&str>> {
-    let mut places: Vec<_> =
-        [PRINCIPAL, PLUGIN].iter().flat_map(|name| text.match_indices(name)).map(|(at, name)| (at, name.len())).collect();
+    let mut places: Vec<_> = [PRINCIPAL, PLUGIN]
+        .iter()
+        .flat_map(|name| text.match_indices(name))
+        .map(|(at, name)| (at, name.len()))
+        .collect();
     places.sort_unstable();
     let twice = [PRINCIPAL, PLUGIN].iter().any(|name| text.matches(name).count() > 1);
     let mut parts = Vec::new();

@@ -49,10 +49,8 @@ pub(crate) fn check(description: &Description, grants: &Grants) -> Result<(), Lo
         return Err(LoadError::UnknownImports { imports });
     }
     let line = "kv = [{ bucket = \"BUCKET\", prefix = \"PREFIX\", access = \"read-write\" }]";
-    let granted: [(&[_], _, _); 2] = [
-        (&SETTINGS, grants.env().is_empty(), "env = { NAME = \"VALUE\" }"),
-        (&SHARED, grants.kv().is_empty(), line),
-    ];
+    let granted: [(&[_], _, _); 2] =
+        [(&SETTINGS, grants.env().is_empty(), "env = { NAME = \"VALUE\" }"), (&SHARED, grants.kv().is_empty(), line)];
     for (interfaces, is_empty, line) in granted {
         let import = description.imports.iter().find(|import| is_among(interfaces, &import.name));
         if let Some(import) = import.filter(|_| is_empty) {

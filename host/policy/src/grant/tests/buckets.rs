@@ -29,7 +29,10 @@ fn names_are_put_in_by_call() {
     let check = |principal: &Principal, name: &str, prefix: &str| {
         let buckets = Buckets::of(grants.kv(), principal, &plugin("notes"));
         assert_eq!(buckets.names().collect::<Vec<_>>(), [name, "shared"]);
-        assert_eq!((&*buckets.name("agent-{principal}"), buckets.bucket(name).map(|keys| keys.written())), (name, Some("agent-{principal}")));
+        assert_eq!(
+            (&*buckets.name("agent-{principal}"), buckets.bucket(name).map(|keys| keys.written())),
+            (name, Some("agent-{principal}"))
+        );
         let (own, shared) = (buckets.bucket(name).expect("it"), buckets.bucket("shared").expect("it"));
         assert!(own.are_all() && !shared.are_all() && buckets.bucket("agent-{principal}").is_none());
         assert!(shared.allow(&format!("{prefix}a"), Access::ReadWrite) && shared.allow("of/x", Access::Read));

@@ -73,7 +73,8 @@ impl atomics::Host for View<'_> {
         let beyond = |what: &str| Fault::Store(StoreError::InvalidArgument(what.to_owned()));
         let delta = i64::try_from(delta).map_err(|_| beyond("`delta` must be below 2^63"))?;
         let sum = self.add(&bucket, key, delta).await?;
-        u64::try_from(sum).map_err(|_| beyond("the number is below zero, which this interface cannot say; it was counted"))
+        u64::try_from(sum)
+            .map_err(|_| beyond("the number is below zero, which this interface cannot say; it was counted"))
     }
 }
 

@@ -59,7 +59,8 @@ impl store::HostBucket for View<'_> {
 
 /// A compare-and-swap that has begun: which entry, and what it was when the guest looked last. It holds no value: a guest
 /// may have thousands.
-pub(crate) struct Cas {
+#[allow(unreachable_pub, reason = "the bindings export the types of their resources")]
+pub struct Cas {
     opened: Arc<Opened>,
     key: Key,
     /// None where there was no entry.

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use portcullis_store::{Condition, Key, MAX_KEYS, MAX_OPERATIONS, MAX_PAGE, MAX_REQUEST_BYTES, Operation, SetOptions};
 use wasmtime::component::{Linker, Resource};
 
-pub(crate) use self::draft2::Cas;
+#[allow(unreachable_pub, reason = "see there")]
+pub use self::draft2::Cas;
 use super::kv::{Bucket, Fault, Kv, View};
 use crate::{bindings::keyvalue, sandbox::Sandbox};
 

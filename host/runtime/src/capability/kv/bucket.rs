@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use portcullis_policy::Access;
 use portcullis_store::{
-    BucketName, Condition, Entry, Key, MAX_KEYS, MAX_OPERATIONS, MAX_PAGE, Operation, Page, SetOptions, StoreError, Usage, Version,
+    BucketName, Condition, Entry, Key, MAX_KEYS, MAX_OPERATIONS, MAX_PAGE, Operation, Page, SetOptions, StoreError,
+    Usage, Version,
 };
 use wasmtime::component::Resource;
 
@@ -52,7 +53,7 @@ impl View<'_> {
     }
 
     /// That the key may be written.
-    fn writes(&self, opened: &Opened, key: &Key) -> Result<(), Fault> {
+    pub(crate) fn writes(&self, opened: &Opened, key: &Key) -> Result<(), Fault> {
         if opened.keys.allow(key.as_str(), Access::ReadWrite) {
             return Ok(());
         }
@@ -89,7 +90,8 @@ impl View<'_> {
             return Err(invalid(format!("`keys` must have at most {MAX_KEYS} keys, has {}", keys.len())));
         }
         let asked: Vec<_> = keys.iter().map(|key| self.reads(opened, key)).collect();
-        let readable: Vec<_> = keys.iter().zip(&asked).filter(|(_, reads)| **reads).map(|(key, _)| key.clone()).collect();
+        let readable: Vec<_> =
+            keys.iter().zip(&asked).filter(|(_, reads)| **reads).map(|(key, _)| key.clone()).collect();
         let found = opened.store().get_many(&opened.bucket, &readable, self.ctx.until()).await;
         let found = self.end(opened, found)?;
         self.ctx.carry(found.iter().flatten().map(size).sum());

@@ -22,7 +22,8 @@ impl View<'_> {
         let within = opened.keys.within(asked.prefix);
         let prefix = common(&within).unwrap_or(asked.prefix);
         // In time for an answer, and for those that wait with it and end with it.
-        let until = Instant::now().checked_add(asked.wait).map_or(self.ctx.until(), |until| until.min(self.ctx.until()));
+        let until =
+            Instant::now().checked_add(asked.wait).map_or(self.ctx.until(), |until| until.min(self.ctx.until()));
         let mut page = self.look(opened, &within, prefix, &asked, asked.after, Instant::now()).await?;
         if page.changes.is_empty() && Instant::now() < until {
             let Some(place) = self.ctx.seat.leave() else {
@@ -35,14 +36,15 @@ impl View<'_> {
             self.ctx.seat.sit(place).await;
             page = waited?;
         }
-        let size = page.changes.iter().map(|change| change.key.as_str().len() + change.value.as_ref().map_or(0, Vec::len));
+        let size =
+            page.changes.iter().map(|change| change.key.as_str().len() + change.value.as_ref().map_or(0, Vec::len));
         self.ctx.carry(size.sum());
         Ok(page)
     }
 
     /// The changes that may be seen, waited for up to `until`.
     async fn look(
-        &self,
+        &mut self,
         opened: &Opened,
         within: &[String],
         prefix: &str,

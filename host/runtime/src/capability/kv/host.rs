@@ -8,7 +8,8 @@ use wasmtime::component::Resource;
 
 use super::{Bucket, Fault, View, changes::Asked};
 use crate::bindings::portcullis::host::kv::{
-    Change, ChangeKind, ChangePage, Condition, Entry, Error, Host, HostBucket, Operation, Page, SetOptions, Usage, Writer,
+    Change, ChangeKind, ChangePage, Condition, Entry, Error, Host, HostBucket, Operation, Page, SetOptions, Usage,
+    Writer,
 };
 
 type Handle = Resource<Bucket>;
@@ -129,13 +130,7 @@ impl HostBucket for View<'_> {
         Ok((sum, version.0))
     }
 
-    async fn list(
-        &mut self,
-        bucket: Handle,
-        prefix: String,
-        after: Option<String>,
-        limit: u32,
-    ) -> Result<Page, Fault> {
+    async fn list(&mut self, bucket: Handle, prefix: String, after: Option<String>, limit: u32) -> Result<Page, Fault> {
         let bucket = self.bucket(&bucket)?;
         let after = after.map(Key::new).transpose()?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);

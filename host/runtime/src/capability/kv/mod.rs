@@ -111,7 +111,8 @@ impl Opened {
 }
 
 /// A guest's handle.
-pub(crate) struct Bucket(Arc<Opened>);
+#[allow(unreachable_pub, reason = "the bindings export the types of their resources")]
+pub struct Bucket(Arc<Opened>);
 
 impl Ctx {
     pub(crate) fn new(
@@ -124,7 +125,18 @@ impl Ctx {
     ) -> Self {
         let reserve = (limit / RESERVED_PART).min(MAX_RESERVE);
         let (principal, told) = (principal.clone(), Told::new(notes.clone()));
-        Self { shared, principal, deadline, reserve, seat, told, operations: 0, bytes: 0, using: None, cursors: HashMap::new() }
+        Self {
+            shared,
+            principal,
+            deadline,
+            reserve,
+            seat,
+            told,
+            operations: 0,
+            bytes: 0,
+            using: None,
+            cursors: HashMap::new(),
+        }
     }
 
     fn using(&mut self) -> Option<&mut Using> {
