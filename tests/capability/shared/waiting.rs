@@ -127,7 +127,8 @@ fn patient() -> Limits {
 /// A call that wakes computes in a slot again: while another has the only one, it does not answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wakes_takes_a_slot_again() {
-    let guest = Guest { deadlines: &[("set-and-spin", Duration::from_secs(3))], ..narrow(patient()) };
+    const SPINS: &[(&str, Duration)] = &[("set-and-spin", Duration::from_secs(3))];
+    let guest = Guest { deadlines: SPINS, ..narrow(patient()) };
     let house = Arc::new(House::sharing(2, 1, Engine::embedded().warehouse(), vec![guest]).await);
     let waiter = {
         let house = Arc::clone(&house);
