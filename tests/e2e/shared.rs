@@ -9,7 +9,7 @@ use portcullis_artifacts as guests;
 use serde_json::{Value, json};
 
 use crate::{
-    host::{Folder, Served, plugins},
+    host::{Folder, plugins},
     raw,
     server::Server,
     tools::{script, succeeded},
@@ -35,15 +35,15 @@ fn key(folder: &Folder, agent: &str) -> String {
 }
 
 /// What a tool answers to the holder of a key.
-fn call(host: &Served, key: &str, tool: &str, arguments: Value) -> Value {
+fn call(address: &str, key: &str, tool: &str, arguments: Value) -> Value {
     let bearer = format!("Bearer {key}");
     let params = json!({ "name": tool, "arguments": arguments });
-    let stream = raw::open_modern_with(&host.address, "tools/call", params, &[("Authorization", &bearer)]);
+    let stream = raw::open_modern_with(address, "tools/call", params, &[("Authorization", &bearer)]);
     raw::answer(stream).message()["result"].clone()
 }
 
-fn result(host: &Served, key: &str, tool: &str, arguments: Value) -> Value {
-    let answer = call(host, key, tool, arguments);
+fn result(address: &str, key: &str, tool: &str, arguments: Value) -> Value {
+    let answer = call(address, key, tool, arguments);
     assert_ne!(answer["isError"], true, "{tool}: {answer:#}");
     answer["structuredContent"]["result"].clone()
 }
@@ -59,21 +59,21 @@ fn each_agent_has_a_memory_of_its_own() {
     let set = |text: &str| json!({ "bucket": "agent-{principal}", "key": "note", "text": text, "when": "always" });
     let own = json!({ "bucket": "agent-{principal}", "key": "note" });
     let host = folder.serve();
-    assert_eq!(result(&host, &alice, "notes_set", set("hers")), 1);
-    assert_eq!(result(&host, &bob, "notes_get", own.clone()), Value::Null);
-    assert_eq!(result(&host, &bob, "notes_set", set("his")), 1);
+    assert_eq!(result(&host.address, &alice, "notes_set", set("hers")), 1);
+    assert_eq!(result(&host.address, &bob, "notes_get", own.clone()), Value::Null);
+    assert_eq!(result(&host.address, &bob, "notes_set", set("his")), 1);
     assert_eq!(host.stop().code(), Some(0));
     let host = folder.serve();
-    assert_eq!(result(&host, &alice, "notes_get", own.clone()), json!(["hers", 1, "alice", "notes"]));
+    assert_eq!(result(&host.address, &alice, "notes_get", own.clone()), json!(["hers", 1, "alice", "notes"]));
     let named = json!({ "bucket": "agent-alice", "key": "note" });
-    assert_eq!(result(&host, &alice, "notes_get", named.clone()), json!(["hers", 1, "alice", "notes"]));
-    let refused = call(&host, &bob, "notes_get", named);
+    assert_eq!(result(&host.address, &alice, "notes_get", named.clone()), json!(["hers", 1, "alice", "notes"]));
+    let refused = call(&host.address, &bob, "notes_get", named);
     assert!(refused["isError"] == true && refused.to_string().contains("access-denied"), "{refused:#}");
     // The operator learns which line is missing, and nobody else.
     let told = host.logged("a plugin was refused shared context");
     assert!(told.contains("in `[plugins.notes.grants]`: kv = [{ bucket = "), "{told}");
     let write = json!({ "bucket": "shared", "key": "n/a", "text": "x", "when": "always" });
-    let refused = call(&host, &alice, "notes_set", write);
+    let refused = call(&host.address, &alice, "notes_set", write);
     assert!(refused.to_string().contains("access-denied"), "{refused:#}");
     assert!(host.logged("a plugin was refused shared context").contains("access"));
     assert_eq!(host.stop().code(), Some(0));
@@ -110,10 +110,12 @@ fn one_of_fifty_claimants_through_two_hosts_wins() {
     // One agent at each.
     let keys = [key(&folders[0], "alice"), key(&folders[1], "bob")];
     let hosts = [folders[0].serve(), folders[1].serve()];
+    let addresses = [hosts[0].address.clone(), hosts[1].address.clone()];
+    let at = |host: usize| addresses[host].as_str();
     for round in 0..5 {
         let winners: Vec<String> = thread::scope(|scope| {
             let claim = |claimant: usize| {
-                let (host, key) = (&hosts[claimant % 2], &keys[claimant % 2]);
+                let (host, key) = (at(claimant % 2), &keys[claimant % 2]);
                 let who = format!("claimant {claimant}");
                 let arguments = json!({ "bucket": "shared", "key": format!("task/{round}"), "who": who });
                 (result(host, key, "notes_claim", arguments) == true).then_some(who)
@@ -122,23 +124,23 @@ fn one_of_fifty_claimants_through_two_hosts_wins() {
             claimants.into_iter().filter_map(|claimant| claimant.join().expect("an answer")).collect()
         });
         assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
-        for (host, key) in hosts.iter().zip(&keys) {
+        for (host, key) in addresses.iter().zip(&keys) {
             let found = result(host, key, "notes_get", json!({ "bucket": "shared", "key": format!("task/{round}") }));
             assert_eq!(found[0], winners[0].as_str(), "both hosts say so");
         }
     }
     // What one host writes wakes who waits at the other.
     let after = result(
-        &hosts[1],
+        at(1),
         &keys[1],
         "notes_changes",
         json!({ "bucket": "shared", "prefix": "task/", "after": 0, "wait_ms": 0 }),
     );
     let asked = json!({ "bucket": "shared", "prefix": "wake", "after": after[1], "wait_ms": 10_000 });
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| result(&hosts[1], &keys[1], "notes_changes", asked));
+        let waiter = scope.spawn(|| result(at(1), &keys[1], "notes_changes", asked));
         let text = json!({ "bucket": "shared", "key": "wake", "text": "up", "when": "always" });
-        result(&hosts[0], &keys[0], "notes_set", text);
+        result(at(0), &keys[0], "notes_set", text);
         assert_eq!(waiter.join().expect("an answer")[0], json!(["set wake up"]));
     });
     for host in hosts {
@@ -162,17 +164,18 @@ fn calls_that_wait_do_not_compute() {
     let grants = "kv = [{ bucket = 'shared', access = 'read-write' }]";
     let folder = folder(grants, "[plugins.notes.limits]\nconcurrency = 1\ndeadline = \"8s\"\n");
     let host = folder.serve();
+    let (address, process) = (host.address.as_str(), host.id());
     let asked = json!({ "bucket": "shared", "prefix": "", "after": 0, "wait_ms": 600_000 });
     let began = Instant::now();
     thread::scope(|scope| {
         let waiters: Vec<_> = (0..30)
-            .map(|_| scope.spawn(|| raw::call(&host.address, "notes_changes", asked.clone())["result"].clone()))
+            .map(|_| scope.spawn(|| raw::call(address, "notes_changes", asked.clone())["result"].clone()))
             .collect();
         // One more waits two seconds, by the store's clock, while they do.
         let pause = json!({ "bucket": "shared", "prefix": "other/", "after": 0, "wait_ms": 2000 });
-        let before = computed(host.id());
-        let (from, paused) = (Instant::now(), raw::call(&host.address, "notes_changes", pause));
-        let (took, burnt) = (from.elapsed(), computed(host.id()) - before);
+        let before = computed(process);
+        let (from, paused) = (Instant::now(), raw::call(address, "notes_changes", pause));
+        let (took, burnt) = (from.elapsed(), computed(process) - before);
         assert_eq!(paused["result"]["structuredContent"]["result"][0], json!([]), "{paused:#}");
         assert!(took >= Duration::from_secs(2) && burnt < took / 2, "{burnt:?} of {took:?}");
         for waiter in waiters {

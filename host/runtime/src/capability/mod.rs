@@ -17,7 +17,7 @@ mod surroundings;
 
 use std::sync::Arc;
 
-use portcullis_policy::{Digest, Grants, Needs};
+use portcullis_policy::{Grants, Needs};
 use wasmtime_wasi_config::WasiConfigVariables;
 
 pub use self::surroundings::{Resolve, Surroundings, Terms};
@@ -86,22 +86,26 @@ pub(crate) struct Granted {
     pub(crate) settings: Arc<WasiConfigVariables>,
     pub(crate) directories: Arc<files::Directories>,
     pub(crate) egress: Arc<http::Egress>,
-    /// None without a grant of `kv`.
+    /// None without a grant of `kv`, and where nothing is called.
     pub(crate) shared: Option<Arc<kv::Shared>>,
 }
 
 impl Granted {
-    /// Opens what `terms` grant to the component of this digest.
+    /// Opens what `terms` grant, beside the part of the store that they do.
     ///
     /// # Errors
-    /// When a directory cannot be opened or must not be granted, a secret cannot be had, or no store is open.
-    pub(crate) fn open(terms: &Terms, digest: Digest, surroundings: &Surroundings) -> Result<Self, LoadError> {
+    /// When a directory cannot be opened or must not be granted, or a secret cannot be had.
+    pub(crate) fn open(
+        terms: &Terms,
+        shared: Option<Arc<kv::Shared>>,
+        surroundings: &Surroundings,
+    ) -> Result<Self, LoadError> {
         Ok(Self {
             variables: Arc::new(env::Variables::of(&terms.grants)),
             settings: Arc::new(config::variables(&terms.grants)),
             directories: Arc::new(files::Directories::open(terms, surroundings)?),
             egress: Arc::new(http::Egress::open(terms, surroundings)?),
-            shared: kv::Shared::open(terms, digest, surroundings)?.map(Arc::new),
+            shared,
         })
     }
 }
