@@ -79,6 +79,14 @@ fn faults_of_the_values_name_the_key() {
             "[server]\nmax-concurrent-calls = 0".into(),
             &["`server.max-concurrent-calls` must be from 1 to 1000: 0", "hint: max-concurrent-calls = 64"][..],
         ),
+        (
+            "[server]\nmax-waiting-calls = 4001".into(),
+            &["`server.max-waiting-calls` must be from 0 to 4000: 4001", "hint: max-waiting-calls = 256"],
+        ),
+        (
+            echo("[plugins.echo.grants]\nkv = [{ bucket = \"b\", prefix = \"of/{principal}\" }]"),
+            &["an entry of `kv` must have a `prefix`", "each with a character behind it that no name has"],
+        ),
         ("[server]\nname = \"\"".into(), &["`server.name`", "hint: name = "]),
         ("[limits]\ndeadline = \"0s\"".into(), &["`limits.deadline` must be", "hint: deadline = \"15s\""]),
         ("[limits]\ndeadline = \"2days\"".into(), &["`limits.deadline` must be", "hint: deadline = \"15s\""]),

@@ -17,6 +17,7 @@ use portcullis_runtime::{
     Resolve, Runtime, RuntimeOptions, StateDir, Surroundings,
     worker::{WorkerCommand, WorkerLimits},
 };
+use portcullis_store::Warehouse;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -110,6 +111,14 @@ pub(crate) fn patient() -> Limits {
     Limits { deadline: Duration::from_secs(300), ..Limits::default() }
 }
 
+/// What is around the sandboxes of a house.
+#[derive(Default)]
+struct Around {
+    resolve: Option<Resolve>,
+    shared: Option<Arc<Warehouse>>,
+    waiting: u32,
+}
+
 /// The host.
 pub(crate) struct House {
     dir: TempDir,
@@ -127,7 +136,16 @@ impl House {
 
     /// The same, where names become addresses by `resolve`.
     pub(crate) async fn resolving(slots: u32, resolve: Resolve, guests: Vec<Guest>) -> Self {
-        let house = Self::made(slots, WorkerLimits::default(), Some(resolve), guests).await;
+        let around = Around { resolve: Some(resolve), ..Around::default() };
+        let house = Self::made(slots, WorkerLimits::default(), around, guests).await;
+        house.settled().await;
+        house
+    }
+
+    /// The same over a store, where so many calls may wait.
+    pub(crate) async fn sharing(slots: u32, waiting: u32, shared: Warehouse, guests: Vec<Guest>) -> Self {
+        let around = Around { shared: Some(Arc::new(shared)), waiting, ..Around::default() };
+        let house = Self::made(slots, WorkerLimits::default(), around, guests).await;
         house.settled().await;
         house
     }
@@ -154,30 +172,26 @@ impl House {
 
     /// The same with other limits for compiling; code may still be in the making.
     pub(crate) async fn with_worker(slots: u32, worker: WorkerLimits, hostile: Vec<Guest>) -> Self {
-        Self::made(slots, worker, None, hostile).await
+        Self::made(slots, worker, Around::default(), hostile).await
     }
 
-    async fn made(slots: u32, worker: WorkerLimits, resolve: Option<Resolve>, mut hostile: Vec<Guest>) -> Self {
+    async fn made(slots: u32, worker: WorkerLimits, around: Around, mut hostile: Vec<Guest>) -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         hostile.push(built("echo", guests::ECHO, Limits { concurrency: slots, ..patient() }));
         let specs = hostile.into_iter().map(|guest| spec(dir.path(), guest)).collect();
-        Self::furnish(dir, slots, worker, resolve, specs).await
+        Self::furnish(dir, slots, worker, around, specs).await
     }
 
-    async fn furnish(
-        dir: TempDir,
-        slots: u32,
-        limits: WorkerLimits,
-        resolve: Option<Resolve>,
-        specs: Vec<PluginSpec>,
-    ) -> Self {
+    async fn furnish(dir: TempDir, slots: u32, limits: WorkerLimits, around: Around, specs: Vec<PluginSpec>) -> Self {
         let state = StateDir::open(&dir.path().join("state")).expect("a state directory");
         let ledger = Ledger::open(&state.join("audit.jsonl"), "test".into(), &state.key_for("audit"), SystemTime::now);
         let ledger = Arc::new(ledger.expect("a ledger"));
         let worker = WorkerCommand { program: PORTCULLIS.into(), arguments: vec!["worker".into()], limits };
         let mut surroundings = Surroundings::of_this_machine(dir.path(), vec![state.path().to_owned()]);
+        let Around { resolve, shared, waiting } = around;
         surroundings.resolve = resolve.unwrap_or(surroundings.resolve);
-        let options = RuntimeOptions { max_concurrent_calls: slots, worker, surroundings };
+        surroundings.shared = shared;
+        let options = RuntimeOptions { max_concurrent_calls: slots, max_waiting_calls: waiting, worker, surroundings };
         let runtime = Runtime::new(options, &state).expect("a workshop");
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
         let keeper = Doorkeeper::new(Default::default(), Default::default(), Arc::clone(&ledger), SystemTime::now);
@@ -190,7 +204,7 @@ impl House {
     pub(crate) async fn reopen(self, slots: u32) -> Self {
         let Self { dir, gateway, specs } = self;
         drop(gateway);
-        let house = Self::furnish(dir, slots, WorkerLimits::default(), None, specs).await;
+        let house = Self::furnish(dir, slots, WorkerLimits::default(), Around::default(), specs).await;
         house.settled().await;
         house
     }
@@ -215,18 +229,24 @@ impl House {
         arguments: Value,
         reports: Option<mpsc::Sender<Progress>>,
     ) -> Ended {
+        self.call_as(&Principal::LocalOperator, tool, arguments, reports).await
+    }
+
+    /// The same for somebody else.
+    pub(crate) async fn call_as(
+        &self,
+        principal: &Principal,
+        tool: &str,
+        arguments: Value,
+        reports: Option<mpsc::Sender<Progress>>,
+    ) -> Ended {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
-        let principal = &Principal::LocalOperator;
         self.gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now() }).await
     }
 
     /// Runs a call that must answer, and returns its result.
     pub(crate) async fn answer(&self, tool: &str, arguments: Value) -> Value {
-        match self.call(tool, arguments).await {
-            Ended::Answered(Ok(Reply::Structured(object)), _) => object.get("result").cloned().unwrap_or(Value::Null),
-            Ended::Answered(Ok(Reply::ToolError(error)), _) => json!({ "err": error.text }),
-            other => panic!("{tool}: {other:?}"),
-        }
+        answered(tool, self.call(tool, arguments).await)
     }
 
     /// The one check: the call ends as `outcome` with `text` in its error, in time; the error tells nothing of the
@@ -291,6 +311,20 @@ impl House {
         let status = snapshot.plugins().iter().find(|status| status.name.as_str() == plugin).expect("a plugin");
         let reason = status.state.reason().unwrap_or_default().to_owned();
         (status.state.as_str().to_owned(), reason, status.warnings.clone())
+    }
+}
+
+/// The answer that a call ended with: its result, or its own error as `err`.
+pub(crate) fn answered(tool: &str, ended: Ended) -> Value {
+    match ended {
+        Ended::Answered(Ok(Reply::Structured(object)), _) => match object.get("result") {
+            Some(result) => result.clone(),
+            None if object.is_empty() => Value::Null,
+            // A record stands for itself.
+            None => Value::Object(object),
+        },
+        Ended::Answered(Ok(Reply::ToolError(error)), _) => json!({ "err": error.text }),
+        other => panic!("{tool}: {other:?}"),
     }
 }
 

@@ -26,5 +26,9 @@ mod inert;
 mod memory;
 mod neighbours;
 mod piped;
+#[path = "../store/contract/server.rs"]
+#[allow(dead_code, reason = "the tests of the store use the rest")]
+mod server;
+mod shared;
 mod stdio;
 mod streams;

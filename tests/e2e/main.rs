@@ -25,4 +25,5 @@ mod raw;
 #[path = "../store/contract/server.rs"]
 mod redis;
 mod resources;
+mod shared;
 mod tools;

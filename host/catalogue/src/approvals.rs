@@ -197,8 +197,8 @@ impl Catalogue {
             return Err(TrustError::Bytes { plugin, expected, found }.into());
         }
         let description = Arc::clone(&inspection.description);
-        let load = Plugin::load(&self.runtime, &component, description, &terms).await;
-        load.map_err(|source| ApprovalError::Load { plugin: plugin.clone(), source })?;
+        let rehearsed = Plugin::rehearse(&self.runtime, &component, description, &terms).await;
+        rehearsed.map_err(|source| ApprovalError::Load { plugin: plugin.clone(), source })?;
         let request = ApproveRequest {
             expected,
             allow_downgrade,

@@ -38,6 +38,13 @@ struct Around<'a> {
     store: Option<(&'a StoreAt, &'a [BucketSpec])>,
     /// Whether clients are served: only they read shared context as resources.
     serves: bool,
+    calls: Calls,
+}
+
+/// How many calls there may be at one time.
+struct Calls {
+    computing: u32,
+    waiting: u32,
 }
 
 /// The parts that commands use.
@@ -67,13 +74,11 @@ impl Host {
     fn of(config: &Config, command: &str, purpose: Purpose, reachable: Option<Reachable>) -> anyhow::Result<Self> {
         let folder = config.lock.parent().unwrap_or(Path::new(""));
         let serves = command == SERVE;
-        let shares = config.plugins.iter().any(|plugin| !plugin.grants.kv().is_empty());
-        let opens = serves && config.buckets.iter().any(|bucket| bucket.resources);
-        let store =
-            (matches!(purpose, Purpose::Calls) && (shares || opens)).then_some((&config.store, &*config.buckets));
-        let around = Around { folder, reachable, store, serves };
+        let store = opens_store(config, purpose, serves).then_some((&config.store, &*config.buckets));
+        let calls = Calls { computing: config.max_concurrent_calls, waiting: config.max_waiting_calls };
+        let around = Around { folder, reachable, store, serves, calls };
         let statutes = config.statutes.clone();
-        Self::furnish(&config.state_dir, around, config.max_concurrent_calls, statutes, command, purpose, |state| {
+        Self::furnish(&config.state_dir, around, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
             let folder = state.subdirectory(APPROVALS).map_err(|error| state_fault(&error))?;
             let (lock, key) = (config.lock.clone(), state.key_for("accepted"));
@@ -85,15 +90,16 @@ impl Host {
 
     /// Puts a house together that serves what this process has built, and needs no approval.
     pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
-        let around = Around { folder: Path::new(""), reachable: None, store: None, serves: false };
+        // Without a grant nothing waits.
+        let calls = Calls { computing: calls, waiting: 0 };
+        let around = Around { folder: Path::new(""), reachable: None, store: None, serves: false, calls };
         let statutes = Statutes::default();
-        Self::furnish(state_dir, around, calls, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
+        Self::furnish(state_dir, around, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
 
     fn furnish(
         state_dir: &Path,
         around: Around<'_>,
-        max_concurrent_calls: u32,
         statutes: Statutes,
         command: &str,
         purpose: Purpose,
@@ -109,7 +115,7 @@ impl Host {
         let ledger = Arc::new(ledger);
         let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
         ledger.append(&started).map_err(|error| fault(&error, None))?;
-        let Around { folder, reachable, store, serves } = around;
+        let Around { folder, reachable, store, serves, calls } = around;
         let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
         let context = store.zip(shared.clone()).filter(|_| serves).map(|((_, buckets), warehouse)| SharedContext {
             warehouse,
@@ -118,7 +124,8 @@ impl Host {
         });
         let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
         let surroundings = Surroundings { reachable, shared, ..surroundings };
-        let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
+        let Calls { computing: max_concurrent_calls, waiting: max_waiting_calls } = calls;
+        let options = RuntimeOptions { max_concurrent_calls, max_waiting_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
         state.subdirectory("keys").map_err(|error| state_fault(&error))?;
@@ -142,6 +149,14 @@ impl Host {
             tracing::error!(%error, "the end is not in the audit log");
         }
     }
+}
+
+/// Whether a process opens the store: one that runs calls, where any plugin is granted a part of it. The embedded store has
+/// one owner, and a command beside a running host need not be refused for nothing.
+fn opens_store(config: &Config, purpose: Purpose, serves: bool) -> bool {
+    let shares = config.plugins.iter().any(|plugin| !plugin.grants.kv().is_empty());
+    let opens = serves && config.buckets.iter().any(|bucket| bucket.resources);
+    matches!(purpose, Purpose::Calls) && (shares || opens)
 }
 
 /// Opens the store, with the buckets as they are configured.

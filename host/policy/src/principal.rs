@@ -1,8 +1,13 @@
 //! Who asks.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
-use crate::Agent;
+use crate::{Agent, MAX_AGENT_NAME};
+
+/// What stands before the names of agents that would be taken for somebody else's in buckets.
+const AGENT: &str = "agent.";
+/// Longest name of a principal in buckets, in bytes.
+pub(crate) const MAX_NAME_IN_BUCKETS: usize = MAX_AGENT_NAME + AGENT.len();
 
 /// Who a request comes from, as the door that it came through vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +27,18 @@ impl Principal {
             Self::LocalOperator => "local-operator",
             Self::Loopback => "loopback",
             Self::Agent(agent) => agent.name().as_str(),
+        }
+    }
+
+    /// The name that stands for it in `{principal}`, and as the writer of entries: no two principals share one. It is the
+    /// name in records, but for agents that are called like the host's own principals, or like an agent in this form:
+    /// those have `agent.` before it. 1 to 70 letters, digits, `-`, `_` and `.`.
+    pub fn in_buckets(&self) -> Cow<'_, str> {
+        let name = self.as_str();
+        let taken = || [Self::LocalOperator, Self::Loopback].iter().any(|own| own.as_str() == name);
+        match self {
+            Self::Agent(_) if name.starts_with(AGENT) || taken() => Cow::Owned(format!("{AGENT}{name}")),
+            Self::LocalOperator | Self::Loopback | Self::Agent(_) => Cow::Borrowed(name),
         }
     }
 }

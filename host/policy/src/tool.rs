@@ -129,6 +129,8 @@ mod tests {
             false,
         );
         check("kv = [{ bucket = 'a', access = 'read-write' }]", false, false);
+        check("kv = [{ bucket = 'agent-{principal}', prefix = '{plugin}/', access = 'read-write' }]", false, false);
+        check("kv = [{ bucket = 'agent-{principal}' }]", true, false);
         check("http = ['GET https://a.example/**']", false, true);
     }
 

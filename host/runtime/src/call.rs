@@ -5,18 +5,19 @@ use std::{sync::Arc, time::Instant};
 use portcullis_audit::{CallNotes, Used};
 use portcullis_policy::Permit;
 use serde_json::{Map, Value};
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    time::timeout_at,
-};
+use tokio::{sync::mpsc, time::timeout_at};
 use wasmtime::component::Val;
 
 use crate::{
-    capability::call::{Ctx, Progress},
+    capability::{
+        call::{Ctx, Progress},
+        kv,
+    },
     error::CallError,
     plugin::{Loaded, Plugin},
     runtime::Runtime,
     sandbox::{CallLog, LogLine, Sandbox},
+    seat::{Busy, Seat},
     wit::{self, EncodeError, GuestError},
 };
 
@@ -83,19 +84,15 @@ impl Plugin {
         let received = request.received;
         let limit = request.permit.limits().deadline;
         let deadline = tokio::time::Instant::from_std(received + limit);
-        let busy = |scope| (Err(CallError::Busy { waited: received.elapsed(), scope }), Some(0));
-        // The plugin's own first, so that calls waiting for it take nothing from others.
-        let Some(own) = self.runtime.slot(&self.loaded.slots, deadline).await else {
-            return busy("limit `concurrency` of the plugin");
-        };
-        let Some(any) = self.runtime.slot(&self.runtime.slots, deadline).await else {
-            return busy("`max-concurrent-calls` of the host");
+        let seat = match self.runtime.slots.seat(&self.loaded.slots, deadline).await {
+            Ok(seat) => seat,
+            Err(Busy(scope)) => return (Err(CallError::Busy { waited: received.elapsed(), scope }), Some(0)),
         };
         let Some((_, export)) = self.loaded.function(request.function) else {
             return (Err(CallError::Host(format!("function {} is not there", request.function))), Some(0));
         };
         let (runtime, loaded) = (Arc::clone(&self.runtime), Arc::clone(&self.loaded));
-        let running = Running { runtime, loaded, log, _slots: [own, any] };
+        let running = Running { runtime, loaded, log, seat };
         match timeout_at(deadline, self.runtime.background.run(&export.pace, running.run(request))).await {
             Ok(Ok(ran)) => ran,
             Ok(Err(error)) => (Err(CallError::Host(error.to_string())), None),
@@ -104,12 +101,12 @@ impl Plugin {
     }
 }
 
-/// A call with its slots. They come free when the sandbox is gone, however the call ends.
+/// A call with its seat, whose slots come free when the sandbox is gone, however the call ends.
 struct Running {
     runtime: Arc<Runtime>,
     loaded: Arc<Loaded>,
     log: Arc<CallLog>,
-    _slots: [OwnedSemaphorePermit; 2],
+    seat: Arc<Seat>,
 }
 
 impl Running {
@@ -128,9 +125,11 @@ impl Running {
         let limits = permit.limits();
         let principal = permit.principal().clone();
         let deadline = received + limits.deadline;
+        let seat = Arc::clone(&self.seat);
+        let kv = kv::Ctx::new(self.loaded.granted.shared.clone(), &principal, deadline, limits.deadline, seat, &notes);
         let ctx = Ctx { id, principal, deadline, reports, last: f64::NEG_INFINITY };
-        let mut store = match Sandbox::store(&self.runtime.engine, limits, &self.log, ctx, &self.loaded.granted, &notes)
-        {
+        let granted = &self.loaded.granted;
+        let mut store = match Sandbox::store(&self.runtime.engine, limits, &self.log, ctx, kv, granted, &notes) {
             Ok(store) => store,
             Err(error) => return (Err(CallError::Host(format!("{error:#}"))), None),
         };

@@ -47,7 +47,8 @@ fn code() -> Config {
     config
 }
 
-/// The engine that runs calls, `calls` of them at one time; the pool's totals follow from it.
+/// The engine that runs calls, of which `calls` have a sandbox at one time, computing or waiting; the pool's totals follow
+/// from it. It reserves some 16 GiB of address space for each, of which nothing is used before a call does.
 ///
 /// Where the address space for the pool cannot be reserved, sandboxes come from the operating system one by one:
 /// slower, and the same in everything else.

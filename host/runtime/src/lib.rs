@@ -19,6 +19,7 @@ mod plugin;
 mod quantum;
 mod runtime;
 mod sandbox;
+mod seat;
 mod secret;
 mod state;
 pub mod wit;

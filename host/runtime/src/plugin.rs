@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use wasmtime::component::{ComponentExportIndex, InstancePre};
 
 use crate::{
-    capability::{self, Granted, Terms},
+    capability::{self, Granted, Terms, kv},
     component::{Description, Function},
     native,
     quantum::Pace,
@@ -79,6 +79,9 @@ pub enum LoadError {
         /// What to write or to do instead.
         hint: String,
     },
+    /// Shared context is granted, and this process has no store open.
+    #[error("its grants of `kv` cannot be given to it: this process has opened no store")]
+    NoStore,
     /// A secret that is granted cannot be had.
     #[error("the secret `{name}` of its grants cannot be had: {reason}")]
     Secret {
@@ -111,6 +114,7 @@ impl LoadError {
             Self::Ungranted { line, .. } => Some(below(&[line])),
             Self::Needs { needs } => Some(below(&needs.iter().map(|need| need.line.as_str()).collect::<Vec<_>>())),
             Self::Directory { hint, .. } | Self::Secret { hint, .. } => Some(hint.clone()),
+            Self::NoStore => Some("a host opens its store when it starts: start it again".to_owned()),
             Self::Prepare(_) | Self::UnknownImports { .. } | Self::Requests(_) | Self::Mismatch(_) | Self::Link(_) => {
                 None
             }
@@ -131,15 +135,40 @@ impl Plugin {
     ///
     /// # Errors
     /// When it imports or needs what it cannot get, does not compile, or is not what was decoded; when something that
-    /// is granted cannot be opened.
+    /// is granted cannot be opened, or shared context is granted and no store is open.
     pub async fn load(
         runtime: &Arc<Runtime>,
         component: &Component,
         description: Arc<Description>,
         terms: &Terms,
     ) -> Result<Self, LoadError> {
+        let shared = kv::Shared::open(terms, component.digest(), &runtime.surroundings)?;
+        Self::loaded(runtime, component, description, terms, shared.map(Arc::new)).await
+    }
+
+    /// Whether loading would succeed, for a process that runs no call of it: all of it but the store, which a running host
+    /// owns.
+    ///
+    /// # Errors
+    /// As for [`Plugin::load`].
+    pub async fn rehearse(
+        runtime: &Arc<Runtime>,
+        component: &Component,
+        description: Arc<Description>,
+        terms: &Terms,
+    ) -> Result<(), LoadError> {
+        Self::loaded(runtime, component, description, terms, None).await.map(drop)
+    }
+
+    async fn loaded(
+        runtime: &Arc<Runtime>,
+        component: &Component,
+        description: Arc<Description>,
+        terms: &Terms,
+        shared: Option<Arc<kv::Shared>>,
+    ) -> Result<Self, LoadError> {
         capability::check(&description, terms.grants.configured())?;
-        let granted = tokio::task::block_in_place(|| Granted::open(terms, &runtime.surroundings))?;
+        let granted = tokio::task::block_in_place(|| Granted::open(terms, shared, &runtime.surroundings))?;
         let native = runtime.native(component).await?;
         let link = |error: wasmtime::Error| LoadError::Link(format!("{error:#}"));
         let code = tokio::task::block_in_place(|| native::load(&runtime.engine, &native)).map_err(link)?;

@@ -9,10 +9,6 @@ use std::{
 
 use portcullis_policy::Digest;
 use sha2::{Digest as _, Sha256};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
-};
 use wasmtime::{Engine, component::Linker};
 
 use crate::{
@@ -22,12 +18,10 @@ use crate::{
     engine,
     quantum::Background,
     sandbox::{self, Sandbox},
+    seat::Slots,
     state::{StateDir, StateError},
     worker::{Job, Worker, WorkerCommand, WorkerError},
 };
-
-/// Calls that wait for a slot at one time, in all; each holds its arguments. One more is told that the tool is busy.
-const MAX_QUEUE: usize = 1024;
 
 /// A component's bytes, read once. What is hashed is what is decoded, compiled and run.
 #[derive(Clone, Debug)]
@@ -86,8 +80,11 @@ impl Component {
 /// How to set the workshop up.
 #[derive(Debug)]
 pub struct RuntimeOptions {
-    /// Calls that compute at one time; the pool of sandboxes is sized by it.
+    /// Calls that compute at one time.
     pub max_concurrent_calls: u32,
+    /// Calls that wait in the host at one time, for a change of shared context. The pool of sandboxes has one for each of
+    /// both kinds.
+    pub max_waiting_calls: u32,
     /// How to start a child process for decoding and compiling.
     pub worker: WorkerCommand,
     /// What of the machine grants can open.
@@ -124,9 +121,7 @@ pub struct Runtime {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Sandbox>,
     pub(crate) background: Background,
-    pub(crate) slots: Arc<Semaphore>,
-    /// Places to wait for a slot in.
-    queue: Semaphore,
+    pub(crate) slots: Arc<Slots>,
     pub(crate) surroundings: Surroundings,
     cache: Cache,
     worker: Worker,
@@ -141,7 +136,8 @@ impl Runtime {
     /// # Errors
     /// When the engine, its threads or the state directory cannot be had.
     pub fn new(options: RuntimeOptions, state: &StateDir) -> Result<Self, RuntimeError> {
-        let engine = engine::pooled(options.max_concurrent_calls).map_err(RuntimeError::Engine)?;
+        let calls = options.max_concurrent_calls;
+        let engine = engine::pooled(calls.saturating_add(options.max_waiting_calls)).map_err(RuntimeError::Engine)?;
         let linker = sandbox::linker(&engine).map_err(RuntimeError::Engine)?;
         let mut hasher = Sha256Hasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
@@ -150,22 +146,12 @@ impl Runtime {
             engine,
             linker,
             background: Background::start().map_err(RuntimeError::Threads)?,
-            slots: Arc::new(Semaphore::new(options.max_concurrent_calls as usize)),
-            queue: Semaphore::new(MAX_QUEUE),
+            slots: Arc::new(Slots::new(calls, options.max_waiting_calls)),
             surroundings: options.surroundings,
             cache: Cache::open(state)?,
             worker: Worker::new(options.worker),
             engine_hash,
         })
-    }
-
-    /// A slot of `slots`, waited for no longer than `deadline`. None too where too many wait already.
-    pub(crate) async fn slot(&self, slots: &Arc<Semaphore>, deadline: Instant) -> Option<OwnedSemaphorePermit> {
-        if let Ok(slot) = Arc::clone(slots).try_acquire_owned() {
-            return Some(slot);
-        }
-        let _place = self.queue.try_acquire().ok()?;
-        timeout_at(deadline, Arc::clone(slots).acquire_owned()).await.ok()?.ok()
     }
 
     /// What `component` says of itself, decoded in a confined child and kept by digest. Nothing is compiled or run.

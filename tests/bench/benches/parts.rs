@@ -238,7 +238,7 @@ mod snapshot {
         let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
         tokio.block_on(async {
             let surroundings = Surroundings::of_this_machine(state.path(), Vec::new());
-            let options = RuntimeOptions { max_concurrent_calls: 1, worker, surroundings };
+            let options = RuntimeOptions { max_concurrent_calls: 1, max_waiting_calls: 0, worker, surroundings };
             let runtime = Runtime::new(options, &state).expect("a workshop");
             let ledger = Arc::new(ledger.expect("a ledger"));
             let catalogue = Catalogue::new(Arc::new(runtime), ledger, Admission::Built, Purpose::Review);

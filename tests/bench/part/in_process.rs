@@ -98,7 +98,8 @@ impl Ours {
         };
         let Subject { component, function, arguments, grants } = subject;
         let surroundings = Surroundings::of_this_machine(folder, Vec::new());
-        let options = RuntimeOptions { max_concurrent_calls: sandbox::CALLS, worker, surroundings };
+        let options =
+            RuntimeOptions { max_concurrent_calls: sandbox::CALLS, max_waiting_calls: 0, worker, surroundings };
         let state = StateDir::open(&folder.join(state))?;
         let ledger = Ledger::open(&state.join("audit.jsonl"), "bench".into(), &[0; 32], SystemTime::now)?;
         let runtime = Arc::new(Runtime::new(options, &state)?);

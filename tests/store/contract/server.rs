@@ -82,12 +82,17 @@ impl Server {
     }
 
     pub(crate) fn options(&self, clock: Option<Clock>) -> RedisOptions {
-        RedisOptions { url: format!("redis://127.0.0.1:{}", self.port), user: None, password: None, clock }
+        RedisOptions { url: self.url(), user: None, password: None, clock }
     }
 
     /// A store on it, as one more host has it.
     pub(crate) fn store(&self, clock: Option<Clock>) -> Store {
         Store::redis(self.options(clock)).expect("an address")
+    }
+
+    /// Its address.
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// Says something to the server by itself, a line of words, and gives the first line of its answer.

@@ -18,7 +18,8 @@ fn register(folder: &Path, log: &Path) -> Arc<Catalogue> {
     let ledger = Ledger::open(log, "test".to_owned(), &[7; 32], SystemTime::now).expect("a log");
     let worker = WorkerCommand { program: "none".into(), arguments: Vec::new(), limits: WorkerLimits::default() };
     let surroundings = Surroundings::of_this_machine(folder, Vec::new());
-    let runtime = Runtime::new(RuntimeOptions { max_concurrent_calls: 1, worker, surroundings }, &state);
+    let runtime =
+        Runtime::new(RuntimeOptions { max_concurrent_calls: 1, max_waiting_calls: 0, worker, surroundings }, &state);
     let options = TrustOptions {
         state: state.subdirectory("trust").expect("a folder"),
         lock: folder.join("portcullis.lock"),

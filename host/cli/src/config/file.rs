@@ -126,11 +126,20 @@ pub(crate) struct Server {
     /// Calls that compute at one time, from 1 to 1000; the pool of sandboxes is sized by it. Example: `max-concurrent-calls = 64`
     #[schemars(range(min = 1, max = 1000))]
     pub(crate) max_concurrent_calls: u32,
+    /// Calls that wait for a change of shared context at one time, beside those that compute, from 0 to 4000. Each keeps its
+    /// sandbox, with the memory that it has reached. Example: `max-waiting-calls = 256`
+    #[schemars(range(max = 4000))]
+    pub(crate) max_waiting_calls: u32,
 }
 
 impl Default for Server {
     fn default() -> Self {
-        Self { name: "portcullis".into(), http: SocketAddr::from(([127, 0, 0, 1], 8080)), max_concurrent_calls: 64 }
+        Self {
+            name: "portcullis".into(),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_concurrent_calls: 64,
+            max_waiting_calls: 256,
+        }
     }
 }
 

@@ -69,9 +69,11 @@ struct Files {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct KeyValue {
-    /// The bucket; `{principal}` stands for who calls.
+    /// The bucket. `{principal}` stands for who calls, `{plugin}` for the plugin's name; with both, a `.` between them.
+    /// Example: `bucket = "agent-{principal}"`
     bucket: String,
-    /// What its keys begin with. Default: every key of the bucket.
+    /// What its keys begin with. Default: every key of the bucket. `{principal}` and `{plugin}` have a character behind them
+    /// that no name has. Example: `prefix = "notes/{principal}/"`
     prefix: Option<String>,
     /// `read` (the default) or `read-write`.
     access: Option<Access>,

@@ -29,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) http: std::net::SocketAddr,
     /// Calls that compute at one time.
     pub(crate) max_concurrent_calls: u32,
+    /// Calls that wait for a change at one time.
+    pub(crate) max_waiting_calls: u32,
     /// Where shared context is kept.
     pub(crate) store: StoreAt,
     /// What buckets may hold, and who may look.

@@ -21,12 +21,23 @@ fn wrong<T>(message: String, hint: impl Into<String>) -> Result<T, Wrong> {
     Err(Wrong { message, hint: hint.into() })
 }
 
+/// Most calls that wait: with as many as can compute, their sandboxes take 80 TiB of the 128 TiB of addresses that a process
+/// has.
+const MAX_WAITING_CALLS: u32 = 4000;
+
 pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> {
     let calls = file.server.max_concurrent_calls;
     if !(1..=1000).contains(&calls) {
         return wrong(
             format!("`server.max-concurrent-calls` must be from 1 to 1000: {calls}"),
             "max-concurrent-calls = 64",
+        );
+    }
+    let waiting = file.server.max_waiting_calls;
+    if waiting > MAX_WAITING_CALLS {
+        return wrong(
+            format!("`server.max-waiting-calls` must be from 0 to {MAX_WAITING_CALLS}: {waiting}"),
+            "max-waiting-calls = 256",
         );
     }
     if file.server.name.is_empty() || file.server.name.len() > 100 || file.server.name.chars().any(char::is_control) {
@@ -54,6 +65,7 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         server_name: file.server.name,
         http: file.server.http,
         max_concurrent_calls: calls,
+        max_waiting_calls: waiting,
         statutes,
         plugins: plugins.collect::<Result<_, _>>()?,
     })

@@ -78,7 +78,7 @@ impl Effective {
         }
     }
 
-    /// The keys of buckets that both open.
+    /// The keys of buckets that both open, whatever the names are.
     pub fn kv(&self) -> Vec<KvGrant> {
         let (ours, theirs) = (&self.configured.kv, &self.approved.kv);
         let both: BTreeSet<_> =

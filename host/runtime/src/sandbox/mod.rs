@@ -55,6 +55,7 @@ pub(crate) struct Sandbox {
     http: WasiHttpCtx,
     requests: capability::http::Requests,
     files: capability::files::Ctx,
+    kv: capability::kv::Ctx,
     pub(crate) settings: Arc<WasiConfigVariables>,
     pub(crate) logging: capability::logging::Ctx,
     table: ResourceTable,
@@ -72,6 +73,7 @@ impl Sandbox {
         limits: &Limits,
         log: &Arc<CallLog>,
         call: capability::call::Ctx,
+        kv: capability::kv::Ctx,
         granted: &Granted,
         notes: &CallNotes,
     ) -> wasmtime::Result<Store<Self>> {
@@ -96,7 +98,7 @@ impl Sandbox {
         let files = capability::files::Ctx::new(&granted.directories, notes.clone());
         let settings = Arc::clone(&granted.settings);
         let logging = capability::logging::Ctx(Arc::clone(log));
-        let sandbox = Self { wasi, http, requests, files, settings, logging, table, limiter, call, turn };
+        let sandbox = Self { wasi, http, requests, files, kv, settings, logging, table, limiter, call, turn };
         let mut store = Store::new(engine, sandbox);
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.call_hook_async(Turns);
@@ -113,6 +115,11 @@ impl Sandbox {
     pub(crate) fn files(&mut self) -> capability::files::View<'_> {
         capability::files::View { ctx: &mut self.files, table: &mut self.table }
     }
+
+    /// The call's buckets, with the same table.
+    pub(crate) fn kv(&mut self) -> capability::kv::View<'_> {
+        capability::kv::View { ctx: &mut self.kv, table: &mut self.table }
+    }
 }
 
 /// All that a component can import. WASI links for everyone, inert without a grant: language runtimes import what their
@@ -126,6 +133,8 @@ pub(crate) fn linker(engine: &wasmtime::Engine) -> wasmtime::Result<Linker<Sandb
     capability::files::add_to_linker(&mut linker)?;
     capability::config::add_to_linker(&mut linker)?;
     capability::logging::add_to_linker(&mut linker)?;
+    capability::kv::add_to_linker(&mut linker)?;
+    capability::keyvalue::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
     bindings::portcullis::host::call::add_to_linker::<_, HasSelf<capability::call::Ctx>>(&mut linker, |sandbox| {
         &mut sandbox.call

@@ -1,5 +1,6 @@
 //! Grants as text, as an operator writes them, and what comes of them.
 
+mod buckets;
 mod comparing;
 mod matching;
 mod reading;

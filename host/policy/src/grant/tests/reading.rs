@@ -229,7 +229,14 @@ fn what_cannot_be_enforced_is_refused() {
     for bucket in ["", "a b", "{agent}", "{principal}{principal}", "a/b"] {
         check(&format!("kv = [{{ bucket = '{bucket}' }}]"), "must have a `bucket` of 1 to 128 letters");
     }
+    for bucket in ["{principal}-{plugin}", "{plugin}{principal}", "{plugin}.{principal}{plugin}", "{principal", "a{}"] {
+        check(&format!("kv = [{{ bucket = '{bucket}' }}]"), "with a `.` between the two");
+    }
     check("kv = [{ bucket = 'a', prefix = \"a\\n\" }]", "must have a `prefix` of at most 512 bytes");
+    let long = format!("{}{{plugin}}/", "a".repeat(500));
+    for prefix in ["{principal}", "{plugin}x/", "{principal}.x/", "{agent}/", "{", "}", "{plugin}/{plugin}/", &long] {
+        check(&format!("kv = [{{ bucket = 'a', prefix = '{prefix}' }}]"), "must have a `prefix` of at most 512 bytes");
+    }
 }
 
 #[test]
