@@ -23,6 +23,8 @@ pub(super) enum Work {
     Increment { writer: Writer, key: Key, delta: i64, options: SetOptions },
     Import { version: Version, entries: Vec<Entry> },
     Settle,
+    /// Nothing but a commit: whether the disk takes one.
+    Probe,
 }
 
 impl Work {
@@ -30,7 +32,7 @@ impl Work {
         match self {
             Self::Write { operations, .. } => operations.iter().map(operation_bytes).sum(),
             Self::Import { entries, .. } => entries.iter().map(|entry| entry.value.len()).sum(),
-            Self::Increment { .. } | Self::Settle => 0,
+            Self::Increment { .. } | Self::Settle | Self::Probe => 0,
         }
     }
 }
