@@ -19,6 +19,11 @@ mod foreign;
 mod grants;
 mod harden;
 mod host;
+mod kv;
 mod protocol;
 mod raw;
+#[expect(dead_code, reason = "the tests of the store use the rest")]
+#[path = "../store/contract/server.rs"]
+mod server;
+mod socket;
 mod tools;

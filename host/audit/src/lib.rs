@@ -10,7 +10,7 @@ mod file;
 mod record;
 mod secret;
 
-pub use event::{ApprovalAction, Event, Outcome, PluginState};
+pub use event::{ApprovalAction, Event, KvAction, KvOutcome, Outcome, PluginState};
 pub use file::{AuditError, Clock, Ledger};
 pub use record::{CallNotes, CallRecord, Used};
 pub use secret::Secret;

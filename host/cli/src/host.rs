@@ -3,21 +3,22 @@
 use std::{
     path::Path,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
-use portcullis_gateway::{Doorkeeper, Gateway, KeyFile};
+use portcullis_gateway::{Counter, Desk, Doorkeeper, Gateway, KeyFile, Reload};
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
     Runtime, RuntimeOptions, SecretError, StateDir, StateError, Surroundings, read_secret,
     worker::{WorkerCommand, WorkerLimits},
 };
-use portcullis_store::{EmbeddedOptions, RedisOptions, Store, Warehouse};
+use portcullis_store::{Durability, EmbeddedOptions, OpenError, RedisOptions, Store, Warehouse};
 use portcullis_trust::{Trust, TrustOptions};
 
 use crate::{
+    commands::operator,
     config::{BucketSpec, Config, StoreAt},
     harden::Reachable,
     render::{Fault, fault},
@@ -25,6 +26,12 @@ use crate::{
 
 /// Where the state directory has what was approved: bytes, definitions, and the record of what this host has accepted.
 pub(crate) const APPROVALS: &str = "trust";
+
+/// How long the store's file may still be locked by a process that has lost the state directory already: the kernel gives the
+/// locks of a process that dies up one after the other.
+const DYING: Duration = Duration::from_secs(5);
+/// How often to look.
+const DYING_LOOK: Duration = Duration::from_millis(5);
 
 /// What of the machine grants open.
 struct Around<'a> {
@@ -43,26 +50,49 @@ pub(crate) struct Host {
     pub(crate) gateway: Arc<Gateway>,
 }
 
+/// When a command opens the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opens {
+    /// In any case: a configuration that is read again may grant a bucket later.
+    Always,
+    /// Where a plugin is granted a bucket.
+    WhereGranted,
+    /// It calls nothing.
+    Never,
+}
+
 impl Host {
-    /// Puts the house of a configuration together; no plugin is in it yet.
+    /// Puts the house of a configuration together; no plugin is in it yet. Whoever calls this for a configuration that shares
+    /// in a file owns the state directory.
     pub(crate) fn open(config: &Config, command: &str) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Calls, None)
+        Self::of(config, command, Purpose::Calls, None, Opens::WhereGranted)
     }
 
-    /// The same in a process that confined itself, where it did, and can open these directories of grants and no others.
-    pub(crate) fn confined(config: &Config, command: &str, reachable: Option<Reachable>) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Calls, reachable)
+    /// The same for a host that serves, in a process that confined itself, where it did, and can open these directories of
+    /// grants and no others.
+    pub(crate) fn serving(config: &Config, command: &str, reachable: Option<Reachable>) -> anyhow::Result<Self> {
+        Self::of(config, command, Purpose::Calls, reachable, Opens::Always)
     }
 
     /// The same for a command that looks and compiles nothing.
     pub(crate) fn for_review(config: &Config, command: &str) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Review, None)
+        Self::of(config, command, Purpose::Review, None, Opens::Never)
     }
 
-    fn of(config: &Config, command: &str, purpose: Purpose, reachable: Option<Reachable>) -> anyhow::Result<Self> {
+    fn of(
+        config: &Config,
+        command: &str,
+        purpose: Purpose,
+        reachable: Option<Reachable>,
+        opens: Opens,
+    ) -> anyhow::Result<Self> {
         let folder = config.lock.parent().unwrap_or(Path::new(""));
-        let shares = config.plugins.iter().any(|plugin| !plugin.grants.kv().is_empty());
-        let store = (matches!(purpose, Purpose::Calls) && shares).then_some((&config.store, &*config.buckets));
+        let opened = match opens {
+            Opens::Always => true,
+            Opens::WhereGranted => config.shares(),
+            Opens::Never => false,
+        };
+        let store = opened.then_some((&config.store, &*config.buckets));
         let around = Around { folder, reachable, store };
         let statutes = config.statutes.clone();
         Self::furnish(&config.state_dir, around, config.max_concurrent_calls, statutes, command, purpose, |state| {
@@ -75,9 +105,10 @@ impl Host {
         })
     }
 
-    /// Puts a house together that serves what this process has built, and needs no approval.
-    pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
-        let around = Around { folder: Path::new(""), reachable: None, store: None };
+    /// Puts a house together that serves what this process has built, and needs no approval. A host that `serves` has a store.
+    pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str, serves: bool) -> anyhow::Result<Self> {
+        let embedded = StoreAt::Embedded(Durability::Always);
+        let around = Around { folder: Path::new(""), reachable: None, store: serves.then_some((&embedded, &[])) };
         let statutes = Statutes::default();
         Self::furnish(state_dir, around, calls, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
@@ -93,31 +124,30 @@ impl Host {
     ) -> anyhow::Result<Self> {
         raise_descriptors();
         let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let session = format!("{since:x}-{:x}", std::process::id());
-        let ledger =
-            Ledger::open(&state.join("audit.jsonl"), session.clone(), &state.key_for("audit"), SystemTime::now)
-                .map_err(|error| fault(&error, None))?;
-        let ledger = Arc::new(ledger);
-        let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
-        ledger.append(&started).map_err(|error| fault(&error, None))?;
+        let (ledger, session) = records(&state, command)?;
         let Around { folder, reachable, store } = around;
         let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
         let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
-        let surroundings = Surroundings { reachable, shared, ..surroundings };
+        let surroundings = Surroundings { reachable, shared: shared.clone(), ..surroundings };
         let options = RuntimeOptions { max_concurrent_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
         state.subdirectory("keys").map_err(|error| state_fault(&error))?;
         let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
         let keeper = Doorkeeper::new(statutes, ring, Arc::clone(&ledger), SystemTime::now);
-        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session);
+        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, shared, session);
         Ok(Self { state, ledger, catalogue, gateway })
     }
 
     /// Brings the plugins in. A fault of the configuration as a whole ends the command.
     pub(crate) async fn apply(&self, plugins: Vec<PluginSpec>) -> anyhow::Result<()> {
         self.catalogue.apply(plugins).await.map_err(|errors| start_fault(&errors))
+    }
+
+    /// The desk for those who come to this host by its socket, and have to mean `identity`.
+    pub(crate) fn desk(&self, identity: String, reload: Option<Reload>) -> Arc<Desk> {
+        let counter = |store| Counter::new(store, Arc::clone(&self.ledger), operator().name);
+        Desk::new(Arc::clone(&self.gateway), self.gateway.store().cloned().map(counter), identity, reload)
     }
 
     /// Ends in good order.
@@ -128,14 +158,31 @@ impl Host {
     }
 }
 
-/// Opens the store, with the buckets as they are configured.
-fn warehouse(state: &StateDir, at: &StoreAt, buckets: &[BucketSpec]) -> anyhow::Result<Arc<Warehouse>> {
+/// Opens the audit log for a command, and gives its session a name.
+pub(crate) fn records(state: &StateDir, command: &str) -> anyhow::Result<(Arc<Ledger>, String)> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let session = format!("{since:x}-{:x}", std::process::id());
+    let ledger = Ledger::open(&state.join("audit.jsonl"), session.clone(), &state.key_for("audit"), SystemTime::now)
+        .map_err(|error| fault(&error, None))?;
+    let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
+    ledger.append(&started).map_err(|error| fault(&error, None))?;
+    Ok((Arc::new(ledger), session))
+}
+
+/// Opens the store, with the buckets as they are configured. Of a file this process is the owner.
+pub(crate) fn warehouse(state: &StateDir, at: &StoreAt, buckets: &[BucketSpec]) -> anyhow::Result<Arc<Warehouse>> {
     let store = match at {
         StoreAt::Embedded(durability) => {
             let folder = state.subdirectory("store").map_err(|error| state_fault(&error))?;
-            let (path, durability) = (folder.join("shared.redb"), *durability);
-            let options = EmbeddedOptions { path, durability, clock: Arc::new(SystemTime::now), check: false };
-            Store::embedded(options).map_err(|error| fault(&error, error.hint()))?
+            let options = embedded(&folder, *durability, false);
+            let until = Instant::now() + DYING;
+            loop {
+                match Store::embedded(options.clone()) {
+                    // Whoever owned the state directory before may not be quite dead.
+                    Err(OpenError::InUse(_)) if Instant::now() < until => std::thread::sleep(DYING_LOOK),
+                    opened => break opened.map_err(|error| fault(&error, error.hint()))?,
+                }
+            }
         }
         StoreAt::Redis { url, user, password } => {
             let password = match password {
@@ -148,6 +195,11 @@ fn warehouse(state: &StateDir, at: &StoreAt, buckets: &[BucketSpec]) -> anyhow::
     };
     let limits = buckets.iter().map(|bucket| (bucket.pattern.clone(), bucket.limits));
     Ok(Arc::new(Warehouse::new(store, limits)))
+}
+
+/// The file of the store in its folder.
+pub(crate) fn embedded(folder: &Path, durability: Durability, check: bool) -> EmbeddedOptions {
+    EmbeddedOptions { path: folder.join("shared.redb"), durability, clock: Arc::new(SystemTime::now), check }
 }
 
 fn redis_password(source: &SecretSource) -> anyhow::Result<String> {

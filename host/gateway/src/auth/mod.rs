@@ -60,6 +60,9 @@ pub enum Refused {
     /// The key is of an agent that the configuration has no more.
     #[error("the agent `{0}` is not in the configuration")]
     NoAgent(AgentName),
+    /// The process at the other end of the socket is of another user.
+    #[error("a process of another user ({0}) came to the socket")]
+    OtherUser(u32),
 }
 
 impl Doorkeeper {
@@ -133,7 +136,8 @@ impl Doorkeeper {
         self.agent(name).ok_or_else(|| Refused::NoAgent(name.clone()))
     }
 
-    fn record(&self, refused: &Refused) {
+    /// Records that somebody was not let in, within the bounds of a minute.
+    pub(crate) fn record(&self, refused: &Refused) {
         let minute = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
         {
             let mut recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
