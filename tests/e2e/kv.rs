@@ -55,7 +55,10 @@ fn operators_work(folder: &Folder) {
     assert_eq!(stdout(&shown), "{\n  \"b\": [\n    1\n  ]\n}\n");
     assert!(stderr(&shown).contains("version 1, by local-operator at "), "{}", stderr(&shown));
     let data = folder.json(&["kv", "get", "shared", "a", "--json"]);
-    assert_eq!((&data["text"], &data["principal"], &data["plugin"]), (&json!("{\"b\":[1]}"), &json!("local-operator"), &json!("")));
+    assert_eq!(
+        (&data["text"], &data["principal"], &data["plugin"]),
+        (&json!("{\"b\":[1]}"), &json!("local-operator"), &json!(""))
+    );
     assert!(data["expiresAtMs"].is_null());
     // Bytes that are no text, and text that a terminal would obey.
     let bytes = b"\x00\xff\x1b[2J";
@@ -67,7 +70,9 @@ fn operators_work(folder: &Folder) {
     assert!(data["expiresAtMs"].as_u64() > data["writtenAtMs"].as_u64().map(|at| at + 3_500_000), "{data:#}");
     assert_eq!(stdout(&folder.run(&["kv", "get", "shared", "bytes"])), "AP8bWzJK\n");
     assert!(folder.run(&["kv", "set", "shared", "bytes2", "AP8=", "--base64"]).status.success());
-    assert!(fed(folder, &["kv", "set", "shared", "text", "-"], "x\u{1b}[2J\nhint: run this".as_bytes()).status.success());
+    assert!(
+        fed(folder, &["kv", "set", "shared", "text", "-"], "x\u{1b}[2J\nhint: run this".as_bytes()).status.success()
+    );
     for arguments in [&["kv", "get", "shared", "text"] as &[_], &["kv", "list", "shared"]] {
         let output = folder.run(arguments);
         assert!(!stdout(&output).contains('\u{1b}') && stdout(&output).contains(r"\u{1b}[2J"), "{}", stdout(&output));
@@ -122,7 +127,11 @@ fn operators_use_the_file_without_a_host() {
     fs::write(&path, &whole[..whole.len() / 2]).expect("damaged");
     let doctor = folder.run(&["doctor", "--json"]);
     assert_eq!(doctor.status.code(), Some(1));
-    assert!(stdout(&doctor).contains("is damaged") && stdout(&doctor).contains("move the file away"), "{}", stdout(&doctor));
+    assert!(
+        stdout(&doctor).contains("is damaged") && stdout(&doctor).contains("move the file away"),
+        "{}",
+        stdout(&doctor)
+    );
     check(&folder, &["kv", "stats"], 1, &["is damaged", "hint: Nothing was changed"]);
 }
 
@@ -185,13 +194,21 @@ fn operators_use_a_server() {
     operators_work(&folder);
     let doctor = folder.json(&["doctor", "--json"]);
     let findings = doctor["findings"].to_string();
-    assert!(doctor["ok"] == true && findings.contains("appendfsync always") && findings.contains("noeviction"), "{doctor:#}");
+    assert!(
+        doctor["ok"] == true && findings.contains("appendfsync always") && findings.contains("noeviction"),
+        "{doctor:#}"
+    );
     server.say("CONFIG SET appendfsync everysec");
     server.say("CONFIG SET maxmemory-policy allkeys-lru");
     server.say("CONFIG SET maxmemory 100000000");
     let doctor = folder.run(&["doctor"]);
     assert_eq!(doctor.status.code(), Some(1));
-    for expected in ["warn  a crash of the server loses the last seconds", "in redis.conf: appendfsync always", "fault the server evicts", "maxmemory-policy noeviction"] {
+    for expected in [
+        "warn  a crash of the server loses the last seconds",
+        "in redis.conf: appendfsync always",
+        "fault the server evicts",
+        "maxmemory-policy noeviction",
+    ] {
         assert!(stdout(&doctor).contains(expected), "{expected}: {}", stdout(&doctor));
     }
 }
@@ -212,7 +229,11 @@ fn a_store_that_is_away_is_said() {
     let listed = folder.run(&["list", "--json"]);
     assert_eq!(serde_json::from_slice::<Value>(&listed.stdout).expect("JSON").as_array().map(Vec::len), Some(3));
     let doctor = folder.run(&["doctor"]);
-    assert!(doctor.status.code() == Some(1) && stdout(&doctor).contains("fault the store is away"), "{}", stdout(&doctor));
+    assert!(
+        doctor.status.code() == Some(1) && stdout(&doctor).contains("fault the store is away"),
+        "{}",
+        stdout(&doctor)
+    );
     check(&folder, &["kv", "get", "shared", "a"], 2, &["unavailable", "`portcullis doctor` looks into it"]);
     assert_eq!(raw::call(&host.address, "echo_echo", json!({ "text": "on" }))["result"]["isError"], false);
     server.up();
@@ -245,7 +266,10 @@ fn shared_context_moves_to_a_server_and_back() {
     redis(&there, &server);
     let imported = fed(&there, &["kv", "import", "--json"], &first.stdout);
     assert!(imported.status.success(), "{}", stderr(&imported));
-    assert_eq!(serde_json::from_slice::<Value>(&imported.stdout).expect("JSON"), json!({ "buckets": 2, "entries": 301 }));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&imported.stdout).expect("JSON"),
+        json!({ "buckets": 2, "entries": 301 })
+    );
     let second = there.run(&["kv", "export"]);
     assert!(second.stdout == first.stdout, "the same at the server");
     // A second time is as good as once, until somebody else has written.

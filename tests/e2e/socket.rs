@@ -149,17 +149,22 @@ fn a_host_stays_for_those_who_share_it() {
     late.initialize();
     assert_eq!(echoed(&mut late, 1, "late"), "late");
     assert!(clients[host].runs());
-    for client in [&mut clients[one], &mut clients[other], &mut late] {
+    let gone = |client: &mut Piped| {
         client.leave();
         let (status, told) = client.end();
         assert_eq!(status.code(), Some(0), "{told}");
-    }
+    };
+    gone(&mut clients[one]);
+    gone(&mut clients[other]);
+    gone(&mut late);
     let (status, told) = clients[host].end();
     assert_eq!(status.code(), Some(0), "{told}");
     assert!(told.contains("2 more share this host"), "{told}");
     assert!(!socket(&folder).exists(), "the socket goes with its host");
     assert_eq!(serving(&folder).len(), 1);
-    assert!(folder.audit().iter().any(|line| line["event"] == "host.stopped" && line["session"] == *serving(&folder)[0]));
+    assert!(
+        folder.audit().iter().any(|line| line["event"] == "host.stopped" && line["session"] == *serving(&folder)[0])
+    );
 }
 
 #[test]

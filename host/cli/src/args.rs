@@ -209,7 +209,7 @@ pub(crate) enum Kv {
         /// The key
         key: String,
         /// Write the bytes of the value alone, as they are; not to a terminal
-        #[arg(long, conflicts_with = "json")]
+        #[arg(long)]
         raw: bool,
     },
     /// Write an entry

@@ -30,7 +30,11 @@ pub(crate) async fn way(state_dir: &Path, identity: String, owns: bool) -> anyho
     let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?.path().to_owned();
     let hello = Hello::new(identity, Wants::Answers);
     let found = tokio::task::spawn_blocking(move || {
-        if owns { seek(&state, &hello).map(Some) } else { Ok(visit(&state, &hello)?.map(|(s, pid)| Found::Host(s, pid))) }
+        if owns {
+            seek(&state, &hello).map(Some)
+        } else {
+            Ok(visit(&state, &hello)?.map(|(s, pid)| Found::Host(s, pid)))
+        }
     });
     let found = render::waiting("waiting for whoever has the state directory…", found).await?;
     match found.map_err(|error| fault(&error, error.hint()))? {

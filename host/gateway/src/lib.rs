@@ -20,8 +20,8 @@ mod tools;
 
 pub use auth::{ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, Refused};
 pub use desk::{
-    Bytes, Called, CalledEnd, Counter, Desk, KvAnswer, KvChange, KvChangeKind, KvEntry, KvFault, KvRefusal, KvRequest, KvStats, KvWhen,
-    Listed, Mend, Printed, Reload, Row, STORE_PATIENCE, called, store_trouble,
+    Bytes, Called, CalledEnd, Counter, Desk, KvAnswer, KvChange, KvChangeKind, KvEntry, KvFault, KvRefusal, KvRequest,
+    KvStats, KvWhen, Listed, Mend, Printed, Reload, Row, STORE_PATIENCE, called, store_trouble,
 };
 pub use handler::{ServerName, Who};
 pub use http::{HttpDoor, HttpError};

@@ -10,8 +10,8 @@ use std::{
 };
 
 use portcullis_gateway::{
-    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, RelayEnd, ServerName, SocketDoor, Wants, Who, relay, seek,
-    serve_stdio,
+    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, RelayEnd, ServerName, SocketDoor, Wants, Who, relay,
+    seek, serve_stdio,
 };
 use portcullis_policy::AgentName;
 use portcullis_runtime::StateDir;
@@ -68,7 +68,8 @@ pub(crate) fn prepare(path: PathBuf, how: How) -> anyhow::Result<Prepared> {
     let How { stdio, http, agent, strict, harden } = how;
     let config = Config::read(&path)?;
     let who = who(&config, agent.clone())?;
-    let confine = || Ok::<_, anyhow::Error>(harden.map(|how| harden::confine(&path, &config, how)).transpose()?.flatten());
+    let confine =
+        || Ok::<_, anyhow::Error>(harden.map(|how| harden::confine(&path, &config, how)).transpose()?.flatten());
     let state = StateDir::open(&config.state_dir).map_err(|error| state_fault(&error))?;
     let wants = if stdio { Wants::Mcp { agent } } else { Wants::Answers };
     let found = seek(state.path(), &Hello::new(identity(&path), wants)).map_err(|error| fault(&error, error.hint()))?;

@@ -60,9 +60,6 @@ pub enum Refused {
     /// The key is of an agent that the configuration has no more.
     #[error("the agent `{0}` is not in the configuration")]
     NoAgent(AgentName),
-    /// The process at the other end of the socket is of another user.
-    #[error("a process of another user ({0}) came to the socket")]
-    OtherUser(u32),
 }
 
 impl Doorkeeper {
@@ -114,7 +111,7 @@ impl Doorkeeper {
         }
         let admitted = self.identify(headers, uri);
         if let Err(refused) = &admitted {
-            self.record(refused);
+            self.record(&refused.to_string());
         }
         admitted
     }
@@ -137,7 +134,7 @@ impl Doorkeeper {
     }
 
     /// Records that somebody was not let in, within the bounds of a minute.
-    pub(crate) fn record(&self, refused: &Refused) {
+    pub(crate) fn record(&self, reason: &str) {
         let minute = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
         {
             let mut recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -149,9 +146,8 @@ impl Doorkeeper {
                 return;
             }
         }
-        let reason = refused.to_string();
         tracing::warn!(reason, "a client was not let in");
-        if let Err(error) = self.ledger.append(&Event::LogInRefused { reason: &reason }) {
+        if let Err(error) = self.ledger.append(&Event::LogInRefused { reason }) {
             tracing::error!(%error, "a refused log-in is not in the audit log");
         }
     }

@@ -83,7 +83,8 @@ pub async fn called(
         Ended::NotRecorded => Called::NotRecorded,
         Ended::Answered(result, account) => {
             let (lines, dropped) = account.printed.unwrap_or_default();
-            let printed = lines.into_iter().map(|line| Printed { source: line.source.as_str().into(), text: line.text });
+            let printed =
+                lines.into_iter().map(|line| Printed { source: line.source.as_str().into(), text: line.text });
             let end = match result {
                 Ok(Reply::Structured(object)) => CalledEnd::Result(object),
                 Ok(Reply::ToolError(error)) => CalledEnd::ToolError { text: error.text, value: error.value },

@@ -28,7 +28,6 @@ use super::{
     wire::{Answer, AnyHello, Hello, MAX_ANSWER, MAX_HELLO, MAX_REQUEST, PROTOCOL, Request, Wants, Welcome},
 };
 use crate::{
-    auth::Refused,
     desk::Desk,
     handler::{ServerName, Shared, Who},
     pipeline::MAX_MESSAGE,
@@ -163,7 +162,7 @@ impl Hall {
                 Err((format!("the host has {MAX_CONNECTIONS} connections to its socket already"), None))
             }
             Ok(user) => {
-                self.desk.gateway().keeper().record(&Refused::OtherUser(user));
+                self.desk.gateway().keeper().record(&format!("a process of another user ({user}) came to the socket"));
                 Err(("the host that runs here is another user's".to_owned(), None))
             }
             Err(error) => Err((format!("the host does not know whose process comes: {error}"), None)),
@@ -294,7 +293,9 @@ enum Visit {
 }
 
 async fn send(writer: &mut OwnedWriteHalf, answer: &Answer) -> io::Result<()> {
-    timeout(SEND, line::write(writer, answer, MAX_ANSWER)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    timeout(SEND, line::write(writer, answer, MAX_ANSWER))
+        .await
+        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Ends when the peer is gone. What it says meanwhile is for later.

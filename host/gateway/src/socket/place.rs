@@ -207,7 +207,8 @@ impl Owner {
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(io(error)),
         }
-        let written = lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        let written =
+            lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| writeln!(lock, "{}", std::process::id()));
         // The number is for sentences alone: a full disk keeps nobody from serving.
         if let Err(error) = written {
             tracing::debug!(%error, "the lock does not say whose it is");

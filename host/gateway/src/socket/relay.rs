@@ -27,7 +27,11 @@ pub enum RelayEnd {
 ///
 /// # Errors
 /// When the client's pipes fail.
-pub fn relay(host: UnixStream, mut client: impl Read + Send + 'static, mut to_client: impl Write) -> io::Result<RelayEnd> {
+pub fn relay(
+    host: UnixStream,
+    mut client: impl Read + Send + 'static,
+    mut to_client: impl Write,
+) -> io::Result<RelayEnd> {
     let (up, left) = (host.try_clone()?, Arc::new(AtomicBool::new(false)));
     let leaving = Arc::clone(&left);
     // It ends with the process where the host is gone first: nothing wakes a read of a pipe.
@@ -39,7 +43,10 @@ pub fn relay(host: UnixStream, mut client: impl Read + Send + 'static, mut to_cl
         }
         _ = up.shutdown(Shutdown::Write);
     })?;
-    carry(&mut &host, &mut to_client)?;
+    match carry(&mut &host, &mut to_client) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(RelayEnd::Client),
+        carried => carried?,
+    }
     Ok(if left.load(Ordering::Acquire) { RelayEnd::Client } else { RelayEnd::Host })
 }
 

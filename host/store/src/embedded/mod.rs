@@ -93,7 +93,6 @@ impl Shared {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
-
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
     }

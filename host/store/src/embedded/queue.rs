@@ -19,9 +19,20 @@ const LEAST_KIB: usize = 64;
 
 /// What is to be done.
 pub(super) enum Work {
-    Write { writer: Writer, operations: Vec<Operation> },
-    Increment { writer: Writer, key: Key, delta: i64, options: SetOptions },
-    Import { version: Version, entries: Vec<Entry> },
+    Write {
+        writer: Writer,
+        operations: Vec<Operation>,
+    },
+    Increment {
+        writer: Writer,
+        key: Key,
+        delta: i64,
+        options: SetOptions,
+    },
+    Import {
+        version: Version,
+        entries: Vec<Entry>,
+    },
     Settle,
     /// Nothing but a commit: whether the disk takes one.
     Probe,

@@ -83,7 +83,9 @@ mod tests {
 
     #[test]
     fn what_a_server_says_is_read() {
-        let told = of_info("# Server\r\nredis_version:7.0.15\r\nrole:master\r\nconnected_slaves:2\r\naof_enabled:0\r\nmaxmemory:1024\r\nmaxmemory_policy:allkeys-lru\r\n");
+        let told = of_info(
+            "# Server\r\nredis_version:7.0.15\r\nrole:master\r\nconnected_slaves:2\r\naof_enabled:0\r\nmaxmemory:1024\r\nmaxmemory_policy:allkeys-lru\r\n",
+        );
         let expected = ServerSettings {
             product: "Redis",
             version: "7.0.15".into(),

@@ -70,7 +70,8 @@ fn space(folder: &std::path::Path) -> Option<Finding> {
 
 /// What a server's settings mean for what it acknowledges (`host/store/README.md`).
 fn server_findings(settings: &ServerSettings) -> Vec<Finding> {
-    let ServerSettings { product, version, append_only, append_fsync, eviction, max_memory, replicas, is_replica } = settings;
+    let ServerSettings { product, version, append_only, append_fsync, eviction, max_memory, replicas, is_replica } =
+        settings;
     let mut findings = Vec::new();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
     findings.push(match major {

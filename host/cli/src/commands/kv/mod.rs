@@ -86,8 +86,9 @@ pub(crate) async fn run(path: &Path, config: Config, what: Kv, as_json: bool) ->
     let done = tokio::select! {
         done = work(&mut desk, what, as_json) => done,
         // The end of a watch is no failure.
-        () = shutdown.cancelled() if watches => Ok(ExitCode::SUCCESS),
-        () = shutdown.cancelled() => Err(Fault::error("It was interrupted", None)),
+        () = shutdown.cancelled() => {
+            if watches { Ok(ExitCode::SUCCESS) } else { Err(Fault::error("It was interrupted", None)) }
+        }
     };
     desk.close();
     done
@@ -144,7 +145,9 @@ async fn get(desk: &mut Desk, bucket: String, key: String, raw: bool, as_json: b
         return Err(Fault::error("`--raw` does not write to a terminal, which would obey what is in it", Some(hint)));
     }
     let (b, k) = (bucket.clone(), key.clone());
-    let KvAnswer::Entry(found) = desk.must(&b, &k, KvRequest::Get { bucket, key }).await? else { return Err(garbled()) };
+    let KvAnswer::Entry(found) = desk.must(&b, &k, KvRequest::Get { bucket, key }).await? else {
+        return Err(garbled());
+    };
     let Some(entry) = found else {
         let hint = Some(format!("portcullis kv list {b}"));
         return Err(Fault::error(format!("There is no entry `{k}` in the bucket `{b}`"), hint));
@@ -216,7 +219,9 @@ async fn watch(
             }
             Ok(_) => return Err(garbled()),
             Err(KvRefusal { fault: KvFault::Compacted(version), .. }) => {
-                render::note(&format!("changes before version {version} are gone: `portcullis kv list {bucket}` shows what stands"));
+                render::note(&format!(
+                    "changes before version {version} are gone: `portcullis kv list {bucket}` shows what stands"
+                ));
                 after = Some(version);
             }
             // A server that is away comes back, and nothing is missed.
@@ -235,7 +240,9 @@ fn printed(bucket: &str, change: &KvChange, as_json: bool) -> anyhow::Result<()>
 
 async fn stats(desk: &mut Desk, bucket: Option<String>, as_json: bool) -> anyhow::Result<ExitCode> {
     let shown = bucket.clone().unwrap_or_default();
-    let KvAnswer::Stats(stats) = desk.must(&shown, "", KvRequest::Stats { bucket }).await? else { return Err(garbled()) };
+    let KvAnswer::Stats(stats) = desk.must(&shown, "", KvRequest::Stats { bucket }).await? else {
+        return Err(garbled());
+    };
     if as_json {
         let of = |stats: &KvStats| {
             let KvStats { bucket, entries, bytes, max_entries, max_bytes } = stats;
@@ -284,7 +291,10 @@ fn refused(bucket: &str, key: &str, refusal: KvRefusal) -> anyhow::Error {
         ),
         KvFault::Invalid if message.contains("nothing but imports") => {
             let hint = "an import goes into a store that is new, or has only ever been imported into";
-            Fault::error(format!("The bucket `{bucket}` was written already: versions would mean two things"), Some(hint.into()))
+            Fault::error(
+                format!("The bucket `{bucket}` was written already: versions would mean two things"),
+                Some(hint.into()),
+            )
         }
         KvFault::Invalid => Fault::error(message, Some("portcullis kv --help".to_owned())),
         KvFault::Compacted(version) => Fault::error(message, Some(format!("--after {version}"))),

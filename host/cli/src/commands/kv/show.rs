@@ -30,7 +30,9 @@ pub(super) fn value(bytes: &[u8]) -> String {
 
 /// The beginning of a value.
 fn glimpse(bytes: &[u8]) -> String {
-    let Ok(text) = std::str::from_utf8(bytes) else { return format!("{} that are no text", ByteSize(bytes.len() as u64)) };
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return format!("{} that are no text", ByteSize(bytes.len() as u64));
+    };
     let mut start: String = text.chars().take(GLIMPSE).collect();
     if start.len() < text.len() {
         start.push('…');
@@ -145,10 +147,7 @@ pub(super) fn usage(stats: &[KvStats]) -> Vec<Vec<String>> {
 
 /// What a full bucket holds.
 pub(super) fn held(stats: &KvStats) -> String {
-    format!(
-        "it holds {} of {} entries, {} of {} bytes",
-        stats.entries, stats.max_entries, stats.bytes, stats.max_bytes
-    )
+    format!("it holds {} of {} entries, {} of {} bytes", stats.entries, stats.max_entries, stats.bytes, stats.max_bytes)
 }
 
 /// The lines that give a full bucket twice the room.

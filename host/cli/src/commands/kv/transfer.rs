@@ -111,7 +111,10 @@ pub(super) async fn import(desk: &mut Desk, file: &Path, as_json: bool) -> anyho
         Box::new(io::stdin())
     } else {
         let opened = File::open(file).map_err(|error| {
-            Fault::error(format!("Could not read `{}`: {error}", file.display()), Some("portcullis kv export > FILE".into()))
+            Fault::error(
+                format!("Could not read `{}`: {error}", file.display()),
+                Some("portcullis kv export > FILE".into()),
+            )
         })?;
         Box::new(opened)
     };
