@@ -323,7 +323,7 @@ fn a_process_of_another_user_is_turned_away() {
         let hello = hello(&folder, json!("answers")).to_string();
         command.args(["-MIO::Socket::UNIX", "-e", script]).arg(socket(&folder)).arg(hello);
         let output = std::os::unix::process::CommandExt::uid(&mut command, user).output().expect("perl");
-        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(output.status.success(), "{}: {}", output.status, stderr(&output));
         String::from_utf8(output.stdout).expect("text")
     };
     assert!(asked(0).contains("welcome"));

@@ -10,7 +10,7 @@ use std::{
 use portcullis_policy::AgentName;
 use rmcp::{service::serve_server_with_ct, transport::async_rw::AsyncRwTransport};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
@@ -38,6 +38,8 @@ use crate::{
 const MAX_CONNECTIONS: usize = 128;
 /// How long a hello may take: the peer is on this machine, and says it at once.
 const HELLO: Duration = Duration::from_secs(5);
+/// How long a peer that is sent away may take to read why.
+const LAST_WORD: Duration = Duration::from_secs(1);
 /// How long a command may be silent between two requests: `kv import` reads from a pipe that another program fills.
 const IDLE: Duration = Duration::from_secs(600);
 /// How long a command may take to read an answer.
@@ -182,7 +184,12 @@ impl Hall {
                 }
                 _ = writer.shutdown().await;
             }
-            Err(_) => {}
+            Err(_) => {
+                _ = writer.shutdown().await;
+                // A side that closes with something unread takes back what it has said.
+                let mut rest = reader.take(MAX_HELLO as u64);
+                _ = timeout(LAST_WORD, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+            }
         }
     }
 
