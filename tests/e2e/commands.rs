@@ -153,6 +153,7 @@ fn doctor_and_check_agree_with_list() {
     let ready = crate::raw::answer(crate::raw::open(&host.address, "GET", "/readyz", &[], b""));
     assert_eq!((ready.status, ready.body.as_str()), (503, "not in order: broken\n"));
     assert_eq!(crate::raw::call(&host.address, "echo_echo", json!({ "text": "on" }))["result"]["isError"], false);
+    drop(host);
     check(&folder, &["serve", "--strict"], 1, &["Plugin `broken`", "hint: portcullis inspect broken"]);
 }
 

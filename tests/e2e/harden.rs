@@ -55,7 +55,12 @@ fn a_hardened_host_serves_and_opens_nothing_else() {
     let server = "[server]\nhttp = \"127.0.0.1:0\"\n";
     let late = files("late", &later);
     fs::write(folder.path().join("portcullis.toml"), format!("{config}{more}{late}{server}")).expect("written");
-    folder.approve_all();
+    // By `inspect`, which is not confined: `list` shows what the host sees, and that cannot open the one.
+    for plugin in ["stranger", "late"] {
+        let digest = folder.json(&["inspect", plugin, "--json"])["digest"].clone();
+        let approved = folder.run(&["approve", plugin, "--sha256", digest.as_str().expect("a digest")]);
+        assert!(approved.status.success(), "{}", stderr(&approved));
+    }
     // In whichever order: the kernel's own words for the one, and what to do for the other.
     let mut wanted =
         vec![("stranger", "Permission denied"), ("settings", "Permission denied"), ("late", "which closed it")];

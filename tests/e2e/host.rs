@@ -115,7 +115,8 @@ impl Folder {
         Self::piped(self.command(&["serve", "--stdio", "--agent", agent]))
     }
 
-    fn piped(mut command: Command) -> Piped {
+    /// Starts a command behind two pipes.
+    pub(crate) fn piped(mut command: Command) -> Piped {
         let child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a host");
         Piped::new(child)
@@ -226,20 +227,63 @@ pub(crate) struct Piped {
     child: Child,
     stdin: Option<ChildStdin>,
     replies: mpsc::Receiver<String>,
+    errors: mpsc::Receiver<String>,
 }
 
 impl Piped {
     fn new(mut child: Child) -> Self {
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let mut stderr = child.stderr.take().expect("a pipe");
-        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let (complain, errors) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                _ = complain.send(line);
+            }
+        });
         let (told, replies) = mpsc::channel();
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
                 _ = told.send(line);
             }
         });
-        Self { stdin: child.stdin.take(), child, replies }
+        Self { stdin: child.stdin.take(), child, replies, errors }
+    }
+
+    /// Of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("an end");
+    }
+
+    /// Closes the host's input, and leaves it to itself.
+    pub(crate) fn leave(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for its end; what it wrote to standard error meanwhile.
+    pub(crate) fn end(&mut self) -> (std::process::ExitStatus, String) {
+        let status = self.child.wait().expect("an end");
+        (status, self.errors.iter().collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("a state").is_none()
+    }
+
+    /// Waits for a notification.
+    pub(crate) fn notified(&self, method: &str) {
+        loop {
+            let message: Value = serde_json::from_str(&self.line()).expect("a message");
+            if message["method"] == method {
+                return;
+            }
+        }
     }
 
     /// Writes a line, whatever it is.

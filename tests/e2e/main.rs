@@ -19,6 +19,7 @@ mod foreign;
 mod grants;
 mod harden;
 mod host;
+mod kv;
 mod protocol;
 mod raw;
 #[expect(dead_code, reason = "the store's own tests use more of it")]
@@ -26,4 +27,5 @@ mod raw;
 mod redis;
 mod resources;
 mod shared;
+mod socket;
 mod tools;

@@ -1,7 +1,7 @@
 //! What can happen. One line of the file is one [`Event`].
 
 use portcullis_policy::{Digest, PluginName, ToolName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One event, as it stands in the file beside `seq`, `session` and `time`.
 #[derive(Clone, Debug, Serialize)]
@@ -153,6 +153,32 @@ pub enum Event<'a> {
         /// The operating system's name of the user.
         by: &'a str,
     },
+    /// An operator is about to write shared context by hand. What came of it follows, unless the process ended.
+    #[serde(rename = "kv.intent")]
+    KvIntent {
+        /// What is about to be done.
+        action: KvAction,
+        /// To which bucket.
+        bucket: &'a str,
+        /// To which key; none of an import.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+        /// How many entries.
+        entries: usize,
+        /// The operating system's name of the user.
+        by: &'a str,
+    },
+    /// What came of it.
+    #[serde(rename = "kv.outcome")]
+    KvOutcome {
+        /// The number of the intent in this session.
+        intent: u64,
+        /// How it ended.
+        outcome: KvOutcome,
+        /// The version that it was given, where it was given one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<u64>,
+    },
     /// A call was asked for and is about to be decided on.
     #[serde(rename = "call.intent")]
     CallIntent {
@@ -236,8 +262,32 @@ pub enum ReadOutcome {
     Unavailable,
 }
 
-/// How a call ended. The names are stable.
+/// What an operator does to shared context. The names are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KvAction {
+    /// Write an entry.
+    Set,
+    /// Delete one.
+    Delete,
+    /// Put exported entries in.
+    Import,
+}
+
+/// How that ended. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KvOutcome {
+    /// It was done.
+    Done,
+    /// It was refused, or the store was away. Nothing was written.
+    NotDone,
+    /// It may have been done, or not.
+    Unknown,
+}
+
+/// How a call ended. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The tool answered.

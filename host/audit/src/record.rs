@@ -9,12 +9,12 @@ use std::{
 };
 
 use portcullis_policy::{Digest, PluginName, Principal, ToolName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{AuditError, Event, Ledger, Outcome};
 
 /// What a call used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Used {
     /// Wall time in microseconds, waiting included.
     pub micros: u64,

@@ -152,13 +152,14 @@ impl Catalogue {
         Difference::between(approval, &stored.collect(), &examined.candidate)
     }
 
-    /// Records a state that is another than before, and tells the operator what to do.
+    /// Records a state that is another than before, or of other bytes, and tells the operator what to do.
     fn tell(&self, entry: &Entry, before: Option<&Entry>, approval: Option<&Approval>) {
         let Entry { spec, state, hint, .. } = entry;
-        if before.is_some_and(|before| before.state == *state) {
+        let digest = |entry: &Entry| entry.read().map(|(digest, _)| digest);
+        let found = digest(entry);
+        if before.is_some_and(|before| before.state == *state && digest(before) == found) {
             return;
         }
-        let found = entry.read().map(|(digest, _)| digest);
         let (plugin, reason) = (&spec.name, state.reason());
         let recorded = match state {
             // Its code says when it is there.

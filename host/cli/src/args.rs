@@ -133,6 +133,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         what: Key,
     },
+    /// Look at shared context, and change it by hand
+    Kv {
+        #[command(subcommand)]
+        what: Kv,
+    },
     /// Check the configuration and the components that it names
     Check {
         /// Print the JSON Schema of the configuration instead
@@ -165,6 +170,7 @@ impl Command {
             | Self::Call { .. }
             | Self::Explain { .. }
             | Self::Key { .. }
+            | Self::Kv { .. }
             | Self::Check { .. }
             | Self::Doctor
             | Self::Completions { .. }
@@ -190,6 +196,94 @@ pub(crate) enum Key {
     Revoke {
         /// The key's id
         id: String,
+    },
+}
+
+/// What to do with shared context.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Kv {
+    /// Show an entry
+    Get {
+        /// The bucket
+        bucket: String,
+        /// The key
+        key: String,
+        /// Write the bytes of the value alone, as they are; not to a terminal
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Write an entry
+    Set {
+        /// The bucket
+        bucket: String,
+        /// The key
+        key: String,
+        /// The value, as text; `-` reads bytes from standard input
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        /// The value is written in base64
+        #[arg(long)]
+        base64: bool,
+        /// Only where there is no entry
+        #[arg(long, conflicts_with = "if_version")]
+        if_absent: bool,
+        /// Only where the entry has this version
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u64>,
+        /// How long it is to live, as `10m` [default: for good]
+        #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+        ttl: Option<Duration>,
+    },
+    /// Delete an entry
+    Delete {
+        /// The bucket
+        bucket: String,
+        /// The key
+        key: String,
+        /// Only where the entry has this version
+        #[arg(long, value_name = "VERSION")]
+        if_version: Option<u64>,
+    },
+    /// List the entries of a bucket in the order of their keys
+    List {
+        /// The bucket
+        bucket: String,
+        /// What the keys begin with
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Only what comes after this key
+        #[arg(long, value_name = "KEY")]
+        after: Option<String>,
+        /// How many at most, up to 1000
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        limit: usize,
+    },
+    /// Print changes as they happen, until it is interrupted
+    Watch {
+        /// The bucket
+        bucket: String,
+        /// What the keys begin with
+        #[arg(default_value = "")]
+        prefix: String,
+        /// Begin after this version [default: now]
+        #[arg(long, value_name = "VERSION")]
+        after: Option<u64>,
+    },
+    /// Show how much buckets hold of what they may
+    Stats {
+        /// The bucket [default: all]
+        bucket: Option<String>,
+    },
+    /// Print buckets as JSON lines that `import` takes
+    Export {
+        /// The buckets [default: all]
+        buckets: Vec<String>,
+    },
+    /// Take in what `export` has printed, with versions, writers and expiry
+    Import {
+        /// The file; `-` reads standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
     },
 }
 

@@ -3,21 +3,22 @@
 use std::{
     path::Path,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
-use portcullis_gateway::{Doorkeeper, Gateway, KeyFile, Resources, SharedContext};
+use portcullis_gateway::{Counter, Desk, Doorkeeper, Gateway, KeyFile, Reload, Resources, SharedContext};
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
     Runtime, RuntimeOptions, SecretError, StateDir, StateError, Surroundings, read_secret,
     worker::{WorkerCommand, WorkerLimits},
 };
-use portcullis_store::{EmbeddedOptions, RedisOptions, Store, Warehouse};
+use portcullis_store::{Durability, EmbeddedOptions, OpenError, RedisOptions, Store, Warehouse};
 use portcullis_trust::{Trust, TrustOptions};
 
 use crate::{
+    commands::operator,
     config::{BucketSpec, Config, StoreAt},
     harden::Reachable,
     render::{Fault, fault},
@@ -26,8 +27,11 @@ use crate::{
 /// Where the state directory has what was approved: bytes, definitions, and the record of what this host has accepted.
 pub(crate) const APPROVALS: &str = "trust";
 
-/// The command that serves clients.
-pub(crate) const SERVE: &str = "serve";
+/// How long the store's file may still be locked by a process that has lost the state directory already: the kernel gives the
+/// locks of a process that dies up one after the other.
+const DYING: Duration = Duration::from_secs(5);
+/// How often to look.
+const DYING_LOOK: Duration = Duration::from_millis(5);
 
 /// What of the machine grants open.
 struct Around<'a> {
@@ -55,28 +59,51 @@ pub(crate) struct Host {
     pub(crate) gateway: Arc<Gateway>,
 }
 
+/// When a command opens the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Opens {
+    /// In any case: a configuration that is read again may grant a bucket later.
+    Always,
+    /// Where a plugin is granted a bucket.
+    WhereGranted,
+    /// It calls nothing.
+    Never,
+}
+
 impl Host {
-    /// Puts the house of a configuration together; no plugin is in it yet.
+    /// Puts the house of a configuration together; no plugin is in it yet. Whoever calls this for a configuration that shares
+    /// in a file owns the state directory.
     pub(crate) fn open(config: &Config, command: &str) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Calls, None)
+        Self::of(config, command, Purpose::Calls, None, Opens::WhereGranted)
     }
 
-    /// The same in a process that confined itself, where it did, and can open these directories of grants and no others.
-    pub(crate) fn confined(config: &Config, command: &str, reachable: Option<Reachable>) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Calls, reachable)
+    /// The same for a host that serves, in a process that confined itself, where it did, and can open these directories of
+    /// grants and no others.
+    pub(crate) fn serving(config: &Config, command: &str, reachable: Option<Reachable>) -> anyhow::Result<Self> {
+        Self::of(config, command, Purpose::Calls, reachable, Opens::Always)
     }
 
     /// The same for a command that looks and compiles nothing.
     pub(crate) fn for_review(config: &Config, command: &str) -> anyhow::Result<Self> {
-        Self::of(config, command, Purpose::Review, None)
+        Self::of(config, command, Purpose::Review, None, Opens::Never)
     }
 
-    fn of(config: &Config, command: &str, purpose: Purpose, reachable: Option<Reachable>) -> anyhow::Result<Self> {
+    fn of(
+        config: &Config,
+        command: &str,
+        purpose: Purpose,
+        reachable: Option<Reachable>,
+        opens: Opens,
+    ) -> anyhow::Result<Self> {
         let folder = config.lock.parent().unwrap_or(Path::new(""));
-        let serves = command == SERVE;
-        let store = opens_store(config, purpose, serves).then_some((&config.store, &*config.buckets));
+        let opened = match opens {
+            Opens::Always => true,
+            Opens::WhereGranted => config.shares(),
+            Opens::Never => false,
+        };
+        let store = opened.then_some((&config.store, &*config.buckets));
         let calls = Calls { computing: config.max_concurrent_calls, waiting: config.max_waiting_calls };
-        let around = Around { folder, reachable, store, serves, calls };
+        let around = Around { folder, reachable, store, serves: opens == Opens::Always, calls };
         let statutes = config.statutes.clone();
         Self::furnish(&config.state_dir, around, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
@@ -88,11 +115,13 @@ impl Host {
         })
     }
 
-    /// Puts a house together that serves what this process has built, and needs no approval.
-    pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str) -> anyhow::Result<Self> {
+    /// Puts a house together that serves what this process has built, and needs no approval. A host that `serves` has a store.
+    pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str, serves: bool) -> anyhow::Result<Self> {
+        let embedded = StoreAt::Embedded(Durability::Always);
+        let store = serves.then_some((&embedded, &[][..]));
         // Without a grant nothing waits.
         let calls = Calls { computing: calls, waiting: 0 };
-        let around = Around { folder: Path::new(""), reachable: None, store: None, serves: false, calls };
+        let around = Around { folder: Path::new(""), reachable: None, store, serves, calls };
         let statutes = Statutes::default();
         Self::furnish(state_dir, around, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
@@ -107,14 +136,7 @@ impl Host {
     ) -> anyhow::Result<Self> {
         raise_descriptors();
         let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        let session = format!("{since:x}-{:x}", std::process::id());
-        let ledger =
-            Ledger::open(&state.join("audit.jsonl"), session.clone(), &state.key_for("audit"), SystemTime::now)
-                .map_err(|error| fault(&error, None))?;
-        let ledger = Arc::new(ledger);
-        let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
-        ledger.append(&started).map_err(|error| fault(&error, None))?;
+        let (ledger, session) = records(&state, command)?;
         let Around { folder, reachable, store, serves, calls } = around;
         let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
         let context = store.zip(shared.clone()).filter(|_| serves).map(|((_, buckets), warehouse)| SharedContext {
@@ -123,7 +145,7 @@ impl Host {
             key: state.key_for("cursors"),
         });
         let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
-        let surroundings = Surroundings { reachable, shared, ..surroundings };
+        let surroundings = Surroundings { reachable, shared: shared.clone(), ..surroundings };
         let Calls { computing: max_concurrent_calls, waiting: max_waiting_calls } = calls;
         let options = RuntimeOptions { max_concurrent_calls, max_waiting_calls, worker: worker()?, surroundings };
         let runtime = Runtime::new(options, &state)?;
@@ -131,16 +153,22 @@ impl Host {
         state.subdirectory("keys").map_err(|error| state_fault(&error))?;
         let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
         let keeper = Doorkeeper::new(statutes, ring, Arc::clone(&ledger), SystemTime::now);
-        let tasks = tokio::runtime::Handle::current;
-        let resources =
-            context.and_then(|context| Resources::new(context, Arc::clone(&ledger), Arc::clone(&keeper), tasks()));
-        let gateway = Gateway::with_resources(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session, resources);
+        let resources = context.and_then(|context| {
+            Resources::new(context, Arc::clone(&ledger), Arc::clone(&keeper), tokio::runtime::Handle::current())
+        });
+        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session, shared, resources);
         Ok(Self { state, ledger, catalogue, gateway })
     }
 
     /// Brings the plugins in. A fault of the configuration as a whole ends the command.
     pub(crate) async fn apply(&self, plugins: Vec<PluginSpec>) -> anyhow::Result<()> {
         self.catalogue.apply(plugins).await.map_err(|errors| start_fault(&errors))
+    }
+
+    /// The desk for those who come to this host by its socket, and have to mean `identity`.
+    pub(crate) fn desk(&self, identity: String, reload: Option<Reload>) -> Arc<Desk> {
+        let counter = |store| Counter::new(store, Arc::clone(&self.ledger), operator().name);
+        Desk::new(Arc::clone(&self.gateway), self.gateway.store().cloned().map(counter), identity, reload)
     }
 
     /// Ends in good order.
@@ -151,22 +179,31 @@ impl Host {
     }
 }
 
-/// Whether a process opens the store: one that runs calls, where any plugin is granted a part of it. The embedded store has
-/// one owner, and a command beside a running host need not be refused for nothing.
-fn opens_store(config: &Config, purpose: Purpose, serves: bool) -> bool {
-    let shares = config.plugins.iter().any(|plugin| !plugin.grants.kv().is_empty());
-    let opens = serves && config.buckets.iter().any(|bucket| bucket.resources);
-    matches!(purpose, Purpose::Calls) && (shares || opens)
+/// Opens the audit log for a command, and gives its session a name.
+pub(crate) fn records(state: &StateDir, command: &str) -> anyhow::Result<(Arc<Ledger>, String)> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
+    let session = format!("{since:x}-{:x}", std::process::id());
+    let ledger = Ledger::open(&state.join("audit.jsonl"), session.clone(), &state.key_for("audit"), SystemTime::now)
+        .map_err(|error| fault(&error, None))?;
+    let started = Event::HostStarted { version: env!("CARGO_PKG_VERSION"), command, pid: std::process::id() };
+    ledger.append(&started).map_err(|error| fault(&error, None))?;
+    Ok((Arc::new(ledger), session))
 }
 
-/// Opens the store, with the buckets as they are configured.
-fn warehouse(state: &StateDir, at: &StoreAt, buckets: &[BucketSpec]) -> anyhow::Result<Arc<Warehouse>> {
+/// Opens the store, with the buckets as they are configured. Of a file this process is the owner.
+pub(crate) fn warehouse(state: &StateDir, at: &StoreAt, buckets: &[BucketSpec]) -> anyhow::Result<Arc<Warehouse>> {
     let store = match at {
         StoreAt::Embedded(durability) => {
             let folder = state.subdirectory("store").map_err(|error| state_fault(&error))?;
-            let (path, durability) = (folder.join("shared.redb"), *durability);
-            let options = EmbeddedOptions { path, durability, clock: Arc::new(SystemTime::now), check: false };
-            Store::embedded(options).map_err(|error| fault(&error, error.hint()))?
+            let options = embedded(&folder, *durability, false);
+            let until = Instant::now() + DYING;
+            loop {
+                match Store::embedded(options.clone()) {
+                    // Whoever owned the state directory before may not be quite dead.
+                    Err(OpenError::InUse(_)) if Instant::now() < until => std::thread::sleep(DYING_LOOK),
+                    opened => break opened.map_err(|error| fault(&error, error.hint()))?,
+                }
+            }
         }
         StoreAt::Redis { url, user, password } => {
             let password = match password {
@@ -179,6 +216,11 @@ fn warehouse(state: &StateDir, at: &StoreAt, buckets: &[BucketSpec]) -> anyhow::
     };
     let limits = buckets.iter().map(|bucket| (bucket.pattern.clone(), bucket.limits));
     Ok(Arc::new(Warehouse::new(store, limits)))
+}
+
+/// The file of the store in its folder.
+pub(crate) fn embedded(folder: &Path, durability: Durability, check: bool) -> EmbeddedOptions {
+    EmbeddedOptions { path: folder.join("shared.redb"), durability, clock: Arc::new(SystemTime::now), check }
 }
 
 fn redis_password(source: &SecretSource) -> anyhow::Result<String> {

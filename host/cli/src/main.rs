@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod beside;
 mod commands;
 mod config;
 mod harden;

@@ -92,6 +92,11 @@ pub(crate) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     data(&escaped_json(&serde_json::to_string_pretty(value)?).to_string())
 }
 
+/// The same on one line, for data that comes line by line.
+pub(crate) fn json_line(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    data(&escaped_json(&serde_json::to_string(value)?).to_string())
+}
+
 /// What a line is marked with, where colours show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colour {

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     auth::{self, Bindings},
+    desk::store_trouble,
     handler::{ServerName, Shared, Who},
     pipeline::{Gateway, MAX_MESSAGE},
     sessions::Sessions,
@@ -187,7 +188,7 @@ fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken
         .route_service("/mcp", mcp)
         .route_layer(guard)
         .route("/healthz", get(async || StatusCode::OK))
-        .route("/readyz", get(async move || readiness(&gateway)))
+        .route("/readyz", get(move || readiness(Arc::clone(&gateway))))
 }
 
 /// One thread's server.
@@ -205,12 +206,15 @@ async fn serve(door: Handed, router: Router, shutdown: CancellationToken) {
     }
 }
 
-/// Red while the lock is not the accepted one, or a plugin is missing or broken. One that waits for an operator's word is
-/// as it should be.
-fn readiness(gateway: &Gateway) -> (StatusCode, String) {
+/// Red while the lock is not the accepted one, a plugin is missing or broken, or the store is away. One that waits for an
+/// operator's word is as it should be.
+async fn readiness(gateway: Arc<Gateway>) -> (StatusCode, String) {
     let snapshot = gateway.catalogue().snapshot();
     let faults = snapshot.plugins().iter().filter(|plugin| plugin.state.is_fault()).map(|plugin| plugin.name.as_str());
-    let faults: Vec<_> = snapshot.trouble().map(|_| "the lock").into_iter().chain(faults).collect();
+    let lock = snapshot.trouble().map(|_| "the lock");
+    // Why is the operator's: anybody may ask here.
+    let store = store_trouble(gateway.store()).await.map(|_| "the store");
+    let faults: Vec<_> = lock.into_iter().chain(store).chain(faults).collect();
     if faults.is_empty() {
         (StatusCode::OK, "ready\n".into())
     } else {

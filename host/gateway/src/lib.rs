@@ -1,25 +1,34 @@
 //! Reception: the doors, the one pipeline of a call, the one reply table.
 //!
-//! The only room that knows MCP and HTTP. It never sees a type of wasmtime's, and decides nothing: [`pipeline`] asks
+//! The only room that knows MCP, HTTP and the socket in the state directory. It never sees a type of wasmtime's, and decides nothing: [`pipeline`] asks
 //! the statute book and carries the proof.
 
 #![forbid(unsafe_code)]
 
 mod auth;
+mod desk;
 mod handler;
 mod http;
 mod pipeline;
 mod reply;
 mod resources;
 mod sessions;
+mod socket;
 mod stdio;
 mod subscribers;
 mod threads;
 mod tools;
 
 pub use auth::{ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, Refused};
+pub use desk::{
+    Bytes, Called, CalledEnd, Counter, Desk, KvAnswer, KvChange, KvChangeKind, KvEntry, KvFault, KvRefusal, KvRequest,
+    KvStats, KvWhen, Listed, Mend, Printed, Reload, Row, STORE_PATIENCE, called, store_trouble,
+};
 pub use handler::{ServerName, Who};
 pub use http::{HttpDoor, HttpError};
 pub use pipeline::{Ended, Gateway, Incoming};
 pub use resources::{Address, Resources, SharedContext};
+pub use socket::{
+    Connections, Errand, ErrandError, Found, Hello, Owner, PlaceError, RelayEnd, SocketDoor, Wants, relay, seek, visit,
+};
 pub use stdio::{StdioError, serve_stdio};

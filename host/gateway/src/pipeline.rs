@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Instant};
 use portcullis_audit::{AuditError, CallRecord, Ledger, Outcome, Used};
 use portcullis_catalogue::{CallEnd, CallError, Catalogue, Progress, Reply, ToolCall};
 use portcullis_policy::{Principal, ToolName, decide};
+use portcullis_store::Warehouse;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
@@ -13,12 +14,13 @@ use crate::{auth::Doorkeeper, resources::Resources};
 /// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
 pub(crate) const MAX_MESSAGE: usize = 4 << 20;
 
-/// What all doors share: the register of tools and the ledger.
+/// What all doors share: the register of tools, the ledger, the keeper, the store.
 #[derive(Debug)]
 pub struct Gateway {
     catalogue: Arc<Catalogue>,
     ledger: Arc<Ledger>,
     keeper: Arc<Doorkeeper>,
+    store: Option<Arc<Warehouse>>,
     session: String,
     resources: Option<Arc<Resources>>,
 }
@@ -64,24 +66,26 @@ pub struct Account {
 
 impl Gateway {
     /// Doors over `catalogue` that record in `ledger`; `session` is the ledger's name of this process.
-    pub fn new(catalogue: Arc<Catalogue>, ledger: Arc<Ledger>, keeper: Arc<Doorkeeper>, session: String) -> Arc<Self> {
-        Self::with_resources(catalogue, ledger, keeper, session, None)
-    }
-
-    /// The same, with shared context as resources.
-    pub fn with_resources(
+    /// Shared context is kept in `store`, and read by clients as `resources`, where there are any.
+    pub fn new(
         catalogue: Arc<Catalogue>,
         ledger: Arc<Ledger>,
         keeper: Arc<Doorkeeper>,
         session: String,
+        store: Option<Arc<Warehouse>>,
         resources: Option<Arc<Resources>>,
     ) -> Arc<Self> {
-        Arc::new(Self { catalogue, ledger, keeper, session, resources })
+        Arc::new(Self { catalogue, ledger, keeper, store, session, resources })
     }
 
     /// Shared context as resources, where the configuration opens a bucket.
     pub(crate) fn resources(&self) -> Option<&Arc<Resources>> {
         self.resources.as_ref()
+    }
+
+    /// Where shared context is kept, in a house that has it open.
+    pub fn store(&self) -> Option<&Arc<Warehouse>> {
+        self.store.as_ref()
     }
 
     /// The keeper of the doors.

@@ -52,7 +52,7 @@ async fn serve(
     let handler = Shared::new(gateway, &name, Some(others)).handler(who);
     let (read, write) = stdio_pipes();
     let transport = AsyncRwTransport::new_server(read, write).with_max_line_length(MAX_MESSAGE);
-    let service = match serve_server_with_ct(handler, transport, shutdown.clone()).await {
+    let service = match serve_server_with_ct(handler, transport, shutdown.child_token()).await {
         Ok(service) => service,
         // A client that leaves before it says anything has nothing to complain of.
         Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => return Ok(()),

@@ -16,6 +16,6 @@ mod warehouse;
 pub use clock::Clock;
 pub use contract::*;
 pub use embedded::{Durability, EmbeddedOptions, OpenError};
-pub use redis::{AddressError, RedisOptions};
+pub use redis::{AddressError, RedisOptions, ServerSettings};
 pub use store::{Export, Store};
 pub use warehouse::{BucketPattern, Warehouse};

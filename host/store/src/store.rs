@@ -8,7 +8,7 @@ use crate::{
         StoreError, Usage, Version, Writer,
     },
     embedded::{Embedded, EmbeddedOptions, OpenError},
-    redis::{AddressError, Redis, RedisOptions},
+    redis::{AddressError, Redis, RedisOptions, ServerSettings},
 };
 
 /// Where shared context is kept.
@@ -228,6 +228,28 @@ impl Store {
         match &self.engine {
             Engine::Embedded(engine) => engine.usage(bucket, deadline).await,
             Engine::Redis(engine) => Ok(engine.usage(bucket, deadline).await?.0),
+        }
+    }
+
+    /// Whether the engine answers, and took the last write that it was asked for.
+    ///
+    /// # Errors
+    /// With the reason, which is for operators alone, where it does not.
+    pub async fn health(&self, deadline: Instant) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Embedded(engine) => engine.health(deadline).await,
+            Engine::Redis(engine) => engine.ping(deadline).await,
+        }
+    }
+
+    /// For operators: what the server says of itself. None where the engine is a file.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn server(&self, deadline: Instant) -> Result<Option<ServerSettings>, StoreError> {
+        match &self.engine {
+            Engine::Embedded(_) => Ok(None),
+            Engine::Redis(engine) => engine.settings(deadline).await.map(Some),
         }
     }
 

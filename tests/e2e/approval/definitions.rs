@@ -64,8 +64,9 @@ fn p3_whatever_a_component_carries_is_reviewed_when_it_changes() {
     let before = listed(&host);
     let approved = stands(&folder, "approved")["digest"].clone();
     let check = |carrier: &str, changed: Carriers, line: &str| {
-        put(&folder, "first.wasm", &carrying(changed));
+        // Before the change: the host that runs records it, which may see it before `list` asks.
         let mismatches = events(&folder, "pin.mismatch").len();
+        put(&folder, "first.wasm", &carrying(changed));
         let status = stands(&folder, "pending review");
         assert_eq!(status["served"], approved, "{carrier}");
         assert!(events(&folder, "pin.mismatch").len() > mismatches, "{carrier}");

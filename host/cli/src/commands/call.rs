@@ -1,13 +1,14 @@
 //! `call`: one call along the path of a client's, with what it cost.
 
-use std::{io::Read, path::Path, path::PathBuf, process::ExitCode, time::Instant};
+use std::{io::Read, path::Path, path::PathBuf, process::ExitCode};
 
-use portcullis_catalogue::{CallError, Progress, Reply};
-use portcullis_gateway::{Ended, Incoming};
-use portcullis_policy::Principal;
+use portcullis_audit::Outcome;
+use portcullis_catalogue::{PluginSpec, Progress};
+use portcullis_gateway::{Called, CalledEnd, Errand, called};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    beside::{Way, gone, way_of},
     commands::{dev, shutdown},
     config::Config,
     host::Host,
@@ -18,7 +19,7 @@ use crate::{
 const MAX_REPORTS: usize = 16;
 
 pub(crate) async fn run(
-    config: &Path,
+    path: &Path,
     dev_dirs: &[PathBuf],
     tool: &str,
     arguments: &str,
@@ -26,13 +27,41 @@ pub(crate) async fn run(
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
     let arguments = read(arguments)?;
-    let (host, plugins) = if dev_dirs.is_empty() {
-        let config = Config::read(config)?;
-        let host = Host::open(&config, "call")?;
-        (host, config.plugins)
-    } else {
-        (dev::open("call")?, dev::build(dev_dirs, true)?.specs())
+    let shutdown = shutdown()?;
+    let called = async {
+        if !dev_dirs.is_empty() {
+            return match dev::way().await? {
+                Way::To(errand) => through(errand, tool, arguments).await,
+                Way::Alone(_) => alone(dev::open("call")?, dev::build(dev_dirs, true)?.specs(), tool, arguments).await,
+            };
+        }
+        let config = Config::read(path)?;
+        match way_of(path, &config).await? {
+            Way::To(errand) => through(errand, tool, arguments).await,
+            // The state directory is this command's until the end.
+            Way::Alone(_owner) => alone(Host::open(&config, "call")?, config.plugins, tool, arguments).await,
+        }
     };
+    let called = tokio::select! {
+        called = called => called?,
+        () = shutdown.cancelled() => return Err(Fault::error("The call was cancelled", None)),
+    };
+    show(called, tool, log, as_json)
+}
+
+/// Through the host that runs.
+async fn through(mut errand: Errand, tool: &str, arguments: Map<String, Value>) -> anyhow::Result<Called> {
+    let called = errand.call(tool, arguments, |report| render::note(&shown(&report)));
+    called.await.map_err(|error| gone(&error))
+}
+
+/// In a house of this command's own.
+async fn alone(
+    host: Host,
+    plugins: Vec<PluginSpec>,
+    tool: &str,
+    arguments: Map<String, Value>,
+) -> anyhow::Result<Called> {
     host.apply(plugins).await?;
     if let Some(found) = host.catalogue.snapshot().tool(tool) {
         render::waiting("compiling…", found.ready()).await;
@@ -43,52 +72,42 @@ pub(crate) async fn run(
             render::note(&shown(&report));
         }
     });
-    let call = Incoming {
-        principal: &Principal::LocalOperator,
-        tool,
-        arguments,
-        reports: Some(reports),
-        received: Instant::now(),
-    };
-    let shutdown = shutdown()?;
-    let ended = tokio::select! {
-        ended = host.gateway.call(call) => ended,
-        () = shutdown.cancelled() => return Err(Fault::error("The call was cancelled", None)),
-    };
+    let called = called(&host.gateway, tool, arguments, Some(reports)).await;
     printer.abort();
     host.close();
-    let (result, account) = match ended {
-        Ended::Answered(result, account) => (result, account),
-        Ended::UnknownTool | Ended::Denied => return Err(unknown(tool, &host)),
-        Ended::NotRecorded => anyhow::bail!("the audit log in `{}` could not be written", host.state.path().display()),
+    Ok(called)
+}
+
+/// Prints how it ended.
+fn show(called: Called, tool: &str, log: bool, as_json: bool) -> anyhow::Result<ExitCode> {
+    let (end, used, printed, dropped) = match called {
+        Called::Ended { end, used, printed, dropped } => (end, used, printed, dropped),
+        Called::Unknown { tools } => return Err(unknown(tool, &tools)),
+        Called::NotRecorded => anyhow::bail!("the audit log in the state directory could not be written"),
     };
-    let (printed, dropped) = account.printed.unwrap_or_default();
     if log {
         for line in &printed {
             for text in line.text.split('\n') {
-                render::note(&format!("{}: {text}", line.source.as_str()));
+                render::note(&format!("{}: {text}", line.source));
             }
         }
         if dropped > 0 {
             render::note(&format!("{dropped} more bytes were not kept"));
         }
     }
-    let used = account.used;
     if as_json {
-        let (name, value) = match &result {
-            Ok(Reply::Structured(object)) => ("result", Value::Object(object.clone())),
-            Ok(Reply::ToolError(error)) => ("toolError", error.value.clone()),
-            Err(error) => ("error", json!({ "outcome": error.outcome(), "message": error.to_string() })),
+        let (name, value) = match &end {
+            CalledEnd::Result(object) => ("result", Value::Object(object.clone())),
+            CalledEnd::ToolError { value, .. } => ("toolError", value.clone()),
+            CalledEnd::Failed { outcome, message } => ("error", json!({ "outcome": outcome, "message": message })),
         };
-        let lines: Vec<_> =
-            printed.iter().map(|line| json!({ "source": line.source.as_str(), "text": line.text })).collect();
-        let mut end = Map::new();
-        end.insert("used".into(), json!(used));
-        end.insert(name.into(), value);
+        let mut data = Map::new();
+        data.insert("used".into(), json!(used));
+        data.insert(name.into(), value);
         if log {
-            end.insert("log".into(), Value::Array(lines));
+            data.insert("log".into(), json!(printed));
         }
-        render::json(&end)?;
+        render::json(&data)?;
     }
     let cost = format!(
         "{:.3} ms, {} fuel, {:.1} MiB of memory",
@@ -96,22 +115,22 @@ pub(crate) async fn run(
         used.fuel.map_or_else(|| "unknown".to_owned(), |fuel| fuel.to_string()),
         used.memory as f64 / f64::from(1 << 20)
     );
-    match result {
-        Ok(Reply::Structured(object)) => {
+    match end {
+        CalledEnd::Result(object) => {
             if !as_json {
                 render::json(&object)?;
                 render::note(&cost);
             }
             Ok(ExitCode::SUCCESS)
         }
-        Ok(Reply::ToolError(error)) => {
+        CalledEnd::ToolError { text, .. } => {
             let what = format!("The tool answered with an error, after {cost}:");
-            Err(Fault::of_lines(std::iter::once(what).chain(render::quoted(&error.text)), None))
+            Err(Fault::of_lines(std::iter::once(what).chain(render::quoted(&text)), None))
         }
-        Err(error @ CallError::BadArguments(_)) => {
-            Err(Fault::error(error.to_string(), Some("`portcullis inspect NAME` shows what the tool takes".into())))
+        CalledEnd::Failed { outcome: Outcome::BadArguments, message } => {
+            Err(Fault::error(message, Some("`portcullis inspect NAME` shows what the tool takes".into())))
         }
-        Err(error) => Err(anyhow::anyhow!("{error}, after {cost}")),
+        CalledEnd::Failed { message, .. } => Err(anyhow::anyhow!("{message}, after {cost}")),
     }
 }
 
@@ -134,10 +153,8 @@ fn shown(report: &Progress) -> String {
     format!("progress {}{total} {}", report.progress, report.message.as_deref().unwrap_or_default())
 }
 
-fn unknown(tool: &str, host: &Host) -> anyhow::Error {
-    let snapshot = host.catalogue.snapshot();
-    let names = snapshot.tools().iter().map(|tool| tool.definition().name.as_str());
-    let best = names.max_by(|a, b| strsim::jaro(tool, a).total_cmp(&strsim::jaro(tool, b)));
+fn unknown(tool: &str, tools: &[String]) -> anyhow::Error {
+    let best = tools.iter().max_by(|a, b| strsim::jaro(tool, a).total_cmp(&strsim::jaro(tool, b)));
     let hint = match best {
         Some(best) => format!("the nearest is `{best}`; `portcullis list --json` has all"),
         None => "no plugin is served; `portcullis list` says why".into(),

@@ -5,13 +5,15 @@ use std::{net::SocketAddr, path::Path, path::PathBuf, process::ExitCode, sync::A
 
 use portcullis_authoring::{BuildOptions, DEBOUNCE, PluginSource, find_plugins, watch};
 use portcullis_catalogue::PluginSpec;
-use portcullis_gateway::{HttpDoor, ServerName};
+use portcullis_gateway::{Found, Hello, HttpDoor, ServerName, SocketDoor, Wants, seek};
 use portcullis_policy::{Limits, snake_case};
+use portcullis_runtime::StateDir;
 
 use crate::{
+    beside::{self, Way},
     commands::{build::build_fault, shutdown},
-    host::Host,
-    render::{self, fault},
+    host::{Host, state_fault},
+    render::{self, Fault, fault},
 };
 
 /// The state of `dev`, apart from that of any configuration.
@@ -19,8 +21,31 @@ const STATE: &str = ".portcullis/dev";
 /// Calls at one time: one person tries things out.
 const CALLS: u32 = 16;
 
+/// What those who come to a running `dev` have to mean: it has no configuration.
+const IDENTITY: &str = "dev";
+
+/// A house for one command.
 pub(crate) fn open(command: &str) -> anyhow::Result<Host> {
-    Host::for_what_is_built(Path::new(STATE), CALLS, command)
+    Host::for_what_is_built(Path::new(STATE), CALLS, command, false)
+}
+
+/// The way of a command: to the `dev` that runs in this folder, where one does.
+pub(crate) async fn way() -> anyhow::Result<Way> {
+    beside::way(Path::new(STATE), IDENTITY.to_owned(), false).await
+}
+
+/// Takes the state directory, of which there is one in a folder.
+fn own() -> anyhow::Result<SocketDoor> {
+    let state = StateDir::open(Path::new(STATE)).map_err(|error| state_fault(&error))?;
+    let hello = Hello::new(IDENTITY.to_owned(), Wants::Answers);
+    let found = tokio::task::block_in_place(|| seek(state.path(), &hello));
+    match found.map_err(|error| fault(&error, error.hint()))? {
+        Found::Free(owner) => SocketDoor::open(owner).map_err(|error| fault(&error, error.hint())),
+        Found::Host(_, host) => {
+            let hint = "end it, or name all folders at once: portcullis dev DIR DIR".to_owned();
+            Err(Fault::error(format!("A `dev` runs in this folder already, process {host}"), Some(hint)))
+        }
+    }
 }
 
 /// What was built, by source.
@@ -91,6 +116,7 @@ pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> 
 
 pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
+    let socket = own()?;
     // Before the build, which takes long: an address that is taken is said at once.
     let door = HttpDoor::bind(http, false).map_err(|error| fault(&error, error.hint()))?;
     let address = door.address();
@@ -98,15 +124,16 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
     // Before the build too: what changes meanwhile is not lost.
     let mut watch = watch(&workspace.sources, DEBOUNCE).map_err(|error| fault(&error, error.hint()))?;
     tokio::task::block_in_place(|| workspace.build(false))?;
-    let host = open("dev")?;
+    let host = Host::for_what_is_built(Path::new(STATE), CALLS, "dev", true)?;
     host.apply(workspace.specs()).await?;
     render::waiting("compiling…", host.catalogue.settled()).await;
     render::notes(&welcome(&host, &dirs, address));
 
     // In a task of its own, since a rebuild blocks this one.
-    let gateway = Arc::clone(&host.gateway);
+    let (gateway, name) = (Arc::clone(&host.gateway), ServerName("portcullis".into()));
+    let connections = socket.serve(host.desk(IDENTITY.to_owned(), None), name.clone(), shutdown.clone());
     let told = shutdown.clone();
-    let served = tokio::spawn(async move { door.serve(gateway, ServerName("portcullis".into()), told).await });
+    let served = tokio::spawn(async move { door.serve(gateway, name, told).await });
     let rebuilding = async {
         loop {
             for index in watch.changed().await {
@@ -118,7 +145,11 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
         ended = served => ended??,
         () = rebuilding => (),
     }
+    shutdown.cancel();
+    let owner = connections.closed().await?;
     host.close();
+    drop(host);
+    drop(owner);
     Ok(ExitCode::SUCCESS)
 }
 

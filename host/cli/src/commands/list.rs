@@ -1,47 +1,51 @@
-//! `list`: the plugins and the state of each.
+//! `list`: the plugins and the state of each, as the host that runs has them, or as one would.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
-use crate::{config::Config, host::Host, render};
+use portcullis_gateway::{Listed, Mend, Row, store_trouble};
 
-pub(crate) async fn run(config: Config, as_json: bool) -> anyhow::Result<ExitCode> {
-    let host = Host::open(&config, "list")?;
-    // What is wrong stands in the list.
-    let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
-    render::waiting("compiling what is not in the cache…", host.catalogue.settled()).await;
-    let snapshot = host.catalogue.snapshot();
+use crate::{
+    beside::{Way, gone, way_of},
+    config::Config,
+    host::Host,
+    render,
+};
+
+pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::Result<ExitCode> {
+    let listed = match way_of(path, &config).await? {
+        Way::To(mut errand) => {
+            let listed = render::waiting("compiling what is not in the cache…", errand.list()).await;
+            listed.map_err(|error| gone(&error))?
+        }
+        Way::Alone(_owner) => alone(config).await?,
+    };
     if as_json {
-        render::json(&snapshot.plugins())?;
+        render::json(&listed.plugins)?;
     } else {
         let mut rows = vec![["PLUGIN", "STATE", "TOOLS", "SHA256", "NEXT", ""].map(String::from).to_vec()];
-        rows.extend(snapshot.plugins().iter().map(|plugin| {
-            vec![
-                plugin.name.to_string(),
-                plugin.state.as_str().to_owned(),
-                plugin.tools.len().to_string(),
-                plugin.digest.map(|digest| digest.short()).unwrap_or_default(),
-                plugin.next.clone().unwrap_or_default(),
-                plugin.state.reason().unwrap_or_default().to_owned(),
-            ]
+        rows.extend(listed.rows.iter().map(|row| {
+            let Row { name, state, tools, digest, next, reason, .. } = row.clone();
+            let [digest, next, reason] = [digest, next, reason].map(Option::unwrap_or_default);
+            vec![name, state, tools.to_string(), digest, next, reason]
         }));
         render::data(&render::table(&rows))?;
     }
-    for error in &wrong {
-        trouble(&error.to_string(), Some(&error.hint()));
+    for Mend { what, hint } in &listed.wrong {
+        render::note(&format!("error: {what}"));
+        if let Some(hint) = hint {
+            render::note(&format!("hint: {hint}"));
+        }
     }
-    host.close();
-    if let Some(trouble) = snapshot.trouble() {
-        self::trouble(&trouble.what, trouble.hint.as_deref());
-    }
-    let bad = !wrong.is_empty()
-        || snapshot.trouble().is_some()
-        || snapshot.plugins().iter().any(|plugin| plugin.state.is_fault());
-    Ok(ExitCode::from(u8::from(bad)))
+    Ok(ExitCode::from(u8::from(listed.is_fault())))
 }
 
-fn trouble(what: &str, hint: Option<&str>) {
-    render::note(&format!("error: {what}"));
-    if let Some(hint) = hint {
-        render::note(&format!("hint: {hint}"));
-    }
+async fn alone(config: Config) -> anyhow::Result<Listed> {
+    let host = Host::open(&config, "list")?;
+    // What is wrong stands in the list.
+    let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
+    let wrong = wrong.iter().map(|error| Mend { what: error.to_string(), hint: Some(error.hint()) }).collect();
+    render::waiting("compiling what is not in the cache…", host.catalogue.settled()).await;
+    let store = store_trouble(host.gateway.store()).await;
+    host.close();
+    Ok(Listed::of(&host.catalogue.snapshot(), wrong, store))
 }

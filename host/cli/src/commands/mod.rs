@@ -9,16 +9,19 @@ mod doctor;
 mod explain;
 mod inspect;
 mod key;
+mod kv;
 mod list;
 mod serve;
 
-use std::{io, process::ExitCode};
+use std::{io, path::Path, process::ExitCode};
 
 use clap::CommandFactory;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::approve::operator;
 use crate::{
-    args::{Args, Command},
+    args::{Args, Command, Key},
+    beside::told,
     config::Config,
     render::{self, Fault},
 };
@@ -36,8 +39,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Serve { stdio, http, agent, strict, harden } => {
             // What has to be done before the first thread starts.
             let how = serve::How { stdio, http, agent, strict, harden };
-            let serve = serve::Serve::prepare(config, how)?;
-            on_threads(serve.run())
+            match serve::prepare(config, how)? {
+                serve::Prepared::Host(serve) => on_threads(serve.run()),
+                serve::Prepared::Relay(relay) => relay.run(),
+            }
         }
         command => on_threads(asynchronous(config, json, command)),
     }
@@ -56,18 +61,29 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         Command::Inspect { what } => inspect::run(&config, &what, json).await,
         Command::Approve { name, lock, sha256, review, allow_downgrade } => {
             let how = approve::Approve { sha256, review, allow_downgrade, as_json: json };
-            match name {
-                Some(name) if !lock => approve::plugin(read()?, &name, how).await,
-                Some(_) | None => approve::lock(read()?, how).await,
-            }
+            let read = read()?;
+            let done = match name {
+                Some(name) if !lock => approve::plugin(read.clone(), &name, how).await?,
+                Some(_) | None => approve::lock(read.clone(), how).await?,
+            };
+            and_told(&config, &read, done).await
         }
         Command::Diff { name, lock } => match name {
             Some(name) if !lock => approve::diff(read()?, &name, json).await,
             Some(_) | None => approve::diff_lock(&read()?, json),
         },
-        Command::Disable { name } => approve::disable(read()?, &name, json).await,
-        Command::Remove { name } => approve::remove(read()?, &name, json).await,
-        Command::List => list::run(read()?, json).await,
+        Command::Disable { name } => {
+            let read = read()?;
+            let done = approve::disable(read.clone(), &name, json).await?;
+            and_told(&config, &read, done).await
+        }
+        Command::Remove { name } => {
+            let read = read()?;
+            let done = approve::remove(read.clone(), &name, json).await?;
+            and_told(&config, &read, done).await
+        }
+        Command::List => list::run(&config, read()?, json).await,
+        Command::Kv { what } => kv::run(&config, read()?, what, json).await,
         Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
         Command::Explain { agent: Some(agent), what, question: None } => {
             explain::agent(&config, read()?, &agent, &what, json).await
@@ -79,13 +95,24 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
             "`explain` takes a plugin and a question, or `--agent NAME` and a tool or a resource",
             Some("portcullis explain --help".to_owned()),
         )),
-        Command::Key { what } => key::run(&read()?, what, json),
+        Command::Key { what: Key::List } => key::run(&read()?, Key::List, json),
+        Command::Key { what } => {
+            let read = read()?;
+            let done = key::run(&read, what, json)?;
+            and_told(&config, &read, done).await
+        }
         Command::Check { .. } => check::run(&config, read()?, json).await,
         Command::Doctor => doctor::run(&config, json).await,
         Command::Serve { .. } | Command::Build { .. } | Command::Completions { .. } | Command::Worker(_) => {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// The end of a command that changed what a host reads: a host that runs has read it by then.
+async fn and_told(path: &Path, config: &Config, done: ExitCode) -> anyhow::Result<ExitCode> {
+    told(path, config).await;
+    Ok(done)
 }
 
 /// Fires at the first interrupt or end signal. The second ends the process at once.

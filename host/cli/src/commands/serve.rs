@@ -1,24 +1,35 @@
 //! `serve`: the configured plugins, over stdio or HTTP.
 
 use std::{
+    io,
     net::SocketAddr,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use portcullis_catalogue::Snapshot;
-use portcullis_gateway::{HttpDoor, KeyRing, ServerName, Who, serve_stdio};
+use portcullis_gateway::{
+    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, RelayEnd, ServerName, SocketDoor, Wants, Who, relay,
+    seek, serve_stdio,
+};
 use portcullis_policy::AgentName;
+use portcullis_runtime::StateDir;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    beside::{Way, gone, identity, way},
     commands::shutdown,
     config::Config,
     harden::{self, Harden, Reachable},
-    host::{APPROVALS, Host, SERVE, key_file, start_fault},
+    host::{APPROVALS, Host, key_file, start_fault, state_fault},
     render::{Fault, fault},
     watch::Watch,
 };
+
+/// Commands that wait for the files to be looked at; more wait at the socket.
+const MAX_ASKED: usize = 16;
 
 /// How to serve, as the command line says it.
 pub(crate) struct How {
@@ -30,6 +41,14 @@ pub(crate) struct How {
 }
 
 /// The command, with all that has to be done before the first thread starts.
+pub(crate) enum Prepared {
+    /// This process is the host.
+    Host(Box<Serve>),
+    /// Another one is, and this one carries its client's bytes there.
+    Relay(Box<Relay>),
+}
+
+/// This process as the host.
 pub(crate) struct Serve {
     path: PathBuf,
     config: Config,
@@ -37,60 +56,140 @@ pub(crate) struct Serve {
     who: Who,
     /// None for stdio.
     door: Option<HttpDoor>,
+    socket: SocketDoor,
     reachable: Option<Reachable>,
 }
 
-impl Serve {
-    /// Reads the configuration, binds the address, and then gives up what `harden` says.
-    ///
-    /// # Errors
-    /// When the configuration is at fault, the address is taken, or the process cannot be confined.
-    pub(crate) fn prepare(path: PathBuf, how: How) -> anyhow::Result<Self> {
-        let How { stdio, http, agent, strict, harden } = how;
-        let config = Config::read(&path)?;
-        let who = who(&config, agent)?;
-        // Before all else: an address that is taken is said at once.
-        let address = (!stdio).then(|| http.unwrap_or(config.http));
-        let bind = |address| HttpDoor::bind(address, config.statutes.has_agents());
-        let door = address.map(bind).transpose().map_err(|error| fault(&error, error.hint()))?;
-        let confined = harden.map(|how| harden::confine(&path, &config, how)).transpose()?;
-        Ok(Self { path, config, strict, who, door, reachable: confined.flatten() })
-    }
+/// Reads the configuration, takes the state directory, binds the address, and then gives up what `harden` says.
+///
+/// # Errors
+/// When the configuration is at fault, another host has what this one needs, or the process cannot be confined.
+pub(crate) fn prepare(path: PathBuf, how: How) -> anyhow::Result<Prepared> {
+    let How { stdio, http, agent, strict, harden } = how;
+    let config = Config::read(&path)?;
+    let who = who(&config, agent.clone())?;
+    let confine =
+        || Ok::<_, anyhow::Error>(harden.map(|how| harden::confine(&path, &config, how)).transpose()?.flatten());
+    let state = StateDir::open(&config.state_dir).map_err(|error| state_fault(&error))?;
+    let wants = if stdio { Wants::Mcp { agent } } else { Wants::Answers };
+    let found = seek(state.path(), &Hello::new(identity(&path), wants)).map_err(|error| fault(&error, error.hint()))?;
+    let owner = match found {
+        Found::Free(owner) => owner,
+        Found::Host(stream, host) if stdio => {
+            confine()?;
+            return Ok(Prepared::Relay(Box::new(Relay { path, config, strict, stream, host })));
+        }
+        Found::Host(_, host) => return Err(second(state.path(), host)),
+    };
+    let socket = SocketDoor::open(owner).map_err(|error| fault(&error, error.hint()))?;
+    // Before all that takes long: an address that is taken is said at once.
+    let address = (!stdio).then(|| http.unwrap_or(config.http));
+    let bind = |address| HttpDoor::bind(address, config.statutes.has_agents());
+    let door = address.map(bind).transpose().map_err(|error| fault(&error, error.hint()))?;
+    let reachable = confine()?;
+    Ok(Prepared::Host(Box::new(Serve { path, config, strict, who, door, socket, reachable })))
+}
 
+/// Only a second owner is refused: clients of standard input and output share the first.
+fn second(state: &Path, host: u32) -> anyhow::Error {
+    let what = format!("The state directory `{}` has a host already, process {host}", state.display());
+    let hint = "one host owns a state directory, and `serve --stdio` shares it; several hosts share a store by the distributed \
+                engine: each with a `state-dir` of its own, and in `[store]`, url = \"redis://HOST\" (Redis 7 or Valkey)";
+    Fault::error(what, Some(hint.to_owned()))
+}
+
+impl Serve {
     /// Serves to the end.
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { path, config, strict, who, door, reachable } = self;
+        let Self { path, config, strict, who, door, socket, reachable } = self;
         let shutdown = shutdown()?;
         let name = ServerName(config.server_name.clone());
-        let host = Host::confined(&config, SERVE, reachable)?;
+        let host = Host::serving(&config, "serve", reachable)?;
         // Before the plugins are read: what changes meanwhile is not lost.
         let mut watch = Watch::new(host.state.path())?;
         look_after(&mut watch, &path, &config, &host);
         host.apply(config.plugins.clone()).await?;
         if strict {
             host.catalogue.settled().await;
-            as_configured(&host.catalogue.snapshot())?;
+            as_configured(&Listed::of(&host.catalogue.snapshot(), Vec::new(), None))?;
         }
         let gateway = Arc::clone(&host.gateway);
+        let (reload, mut asked) = mpsc::channel(MAX_ASKED);
+        let desk = host.desk(identity(&path), Some(reload));
+        let mut connections = socket.serve(desk, name.clone(), shutdown.clone());
         let serving = async {
             match door {
-                None => serve_stdio(gateway, name, who, shutdown).await.map_err(|error| fault(&error, None)),
+                None => {
+                    let served = serve_stdio(gateway, name, who, shutdown.clone()).await;
+                    others(&mut connections, &shutdown).await;
+                    served.map_err(|error| fault(&error, None))
+                }
                 Some(door) => {
                     let address = door.address();
                     let asked = if gateway.keeper().asks() { "asking for keys" } else { "without authentication" };
                     let whom =
                         if address.ip().is_loopback() { "to this machine alone" } else { "to other machines too" };
                     tracing::info!("serving at http://{address}/mcp, {whom}, {asked}");
-                    Ok(door.serve(gateway, name, shutdown).await?)
+                    Ok(door.serve(gateway, name, shutdown.clone()).await?)
                 }
             }
         };
-        tokio::select! {
-            served = serving => served?,
-            () = reload(&mut watch, &path, config, &host) => (),
-        }
+        let served = tokio::select! {
+            served = serving => served,
+            () = reloading(&mut watch, &mut asked, &path, config, &host) => Ok(()),
+        };
+        shutdown.cancel();
+        let owner = connections.closed().await?;
         host.close();
-        Ok(ExitCode::SUCCESS)
+        // The store's file first, so that the next owner finds it free.
+        drop(host);
+        drop(owner);
+        served.map(|()| ExitCode::SUCCESS)
+    }
+}
+
+/// Serves those who share this host until the last has gone: that the client which started it leaves is no reason to cut
+/// them off.
+async fn others(connections: &mut Connections, shutdown: &CancellationToken) {
+    if connections.count() > 0 && !shutdown.is_cancelled() {
+        tracing::info!("the client is gone; {} more share this host, which stays for them", connections.count());
+    }
+    tokio::select! {
+        () = connections.gone() => {}
+        () = shutdown.cancelled() => {}
+    }
+}
+
+/// This process as a way to the host.
+pub(crate) struct Relay {
+    path: PathBuf,
+    config: Config,
+    strict: bool,
+    stream: UnixStream,
+    host: u32,
+}
+
+impl Relay {
+    /// Carries bytes to the end of either side.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        let Self { path, config, strict, stream, host } = self;
+        if strict {
+            let look = async {
+                match way(&config.state_dir, identity(&path), false).await? {
+                    Way::To(mut errand) => as_configured(&errand.list().await.map_err(|error| gone(&error))?),
+                    Way::Alone(_) => anyhow::bail!("the host that runs here (process {host}) went away"),
+                }
+            };
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(look)?;
+        }
+        tracing::info!("the host that runs here, process {host}, serves this client");
+        match relay(stream, io::stdin(), io::stdout())? {
+            RelayEnd::Client => Ok(ExitCode::SUCCESS),
+            RelayEnd::Host => anyhow::bail!(
+                "the host that served this client (process {host}) has ended, and the session with it; start it again, and \
+                 the first `serve` is the host"
+            ),
+        }
     }
 }
 
@@ -108,13 +207,12 @@ fn who(config: &Config, agent: Option<String>) -> anyhow::Result<Who> {
 }
 
 /// With `--strict`, every plugin is served as it is configured, or none.
-fn as_configured(snapshot: &Snapshot) -> anyhow::Result<()> {
-    if let Some(trouble) = snapshot.trouble() {
-        return Err(Fault::error(format!("The lock cannot be used: {}", trouble.what), trouble.hint.clone()));
+fn as_configured(listed: &Listed) -> anyhow::Result<()> {
+    if let Some(wrong) = listed.wrong.first() {
+        return Err(Fault::error(format!("The lock cannot be used: {}", wrong.what), wrong.hint.clone()));
     }
-    let waiting = snapshot.plugins().iter().find(|plugin| plugin.state.is_fault() || plugin.state.waits());
-    let Some(plugin) = waiting else { return Ok(()) };
-    let why = plugin.state.reason().map_or_else(|| plugin.state.as_str().to_owned(), str::to_owned);
+    let Some(plugin) = listed.rows.iter().find(|plugin| plugin.fault || plugin.waits) else { return Ok(()) };
+    let why = plugin.reason.as_ref().unwrap_or(&plugin.state);
     let message = format!("Plugin `{}` cannot be served as it is configured: {why}", plugin.name);
     Err(Fault::error(message, plugin.next.clone().or_else(|| Some("portcullis list".into()))))
 }
@@ -126,35 +224,60 @@ fn look_after(watch: &mut Watch, path: &Path, config: &Config, host: &Host) {
     watch.look_after(sources.chain([path, config.lock.as_path(), record.as_path(), keys.path()]));
 }
 
-/// Applies each change of the configuration, the lock, the record and the components. Never ends.
-async fn reload(watch: &mut Watch, path: &Path, mut config: Config, host: &Host) {
+/// Applies each change of the configuration, the lock, the record and the components, and looks when it is asked to. Never
+/// ends.
+async fn reloading(
+    watch: &mut Watch,
+    asked: &mut mpsc::Receiver<oneshot::Sender<Vec<Mend>>>,
+    path: &Path,
+    mut config: Config,
+    host: &Host,
+) {
     loop {
-        watch.changed().await;
-        match Config::read(path) {
-            Ok(read) => {
-                let plugins = config.plugins.clone();
-                if read.with_plugins_of(&config) != config {
-                    tracing::warn!("a change of anything but plugins takes effect at the next start");
-                }
-                config = config.with_plugins_of(&read);
-                if config.plugins != plugins {
-                    tracing::info!("the configuration changed");
-                }
-            }
-            // What was in order goes on.
-            Err(error) => tracing::error!(error = %error, "the configuration is not valid, and was not applied"),
-        }
-        match key_file(&host.state).read() {
-            Ok(ring) => host.gateway.keeper().replace(config.statutes.clone(), ring),
-            // Who was revoked in a file that cannot be read is not known: nobody comes in by a key.
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no key opens until its file can be read");
-                host.gateway.keeper().replace(config.statutes.clone(), KeyRing::default());
-            }
-        }
-        look_after(watch, path, &config, host);
-        if let Err(errors) = host.catalogue.apply(config.plugins.clone()).await {
-            tracing::error!(error = %start_fault(&errors), "the configuration was applied in part");
+        let told = tokio::select! {
+            () = watch.changed() => None,
+            Some(told) = asked.recv() => Some(told),
+        };
+        let wrong = reload(watch, path, &mut config, host).await;
+        if let Some(told) = told {
+            // Whoever asked may have gone.
+            _ = told.send(wrong);
         }
     }
+}
+
+/// Reads everything again. What is wrong.
+async fn reload(watch: &mut Watch, path: &Path, config: &mut Config, host: &Host) -> Vec<Mend> {
+    let mut wrong = Vec::new();
+    match Config::read(path) {
+        Ok(read) => {
+            let plugins = config.plugins.clone();
+            if read.with_plugins_of(config) != *config {
+                tracing::warn!("a change of anything but plugins takes effect at the next start");
+            }
+            *config = config.with_plugins_of(&read);
+            if config.plugins != plugins {
+                tracing::info!("the configuration changed");
+            }
+        }
+        // What was in order goes on.
+        Err(error) => {
+            tracing::error!(error = %error, "the configuration is not valid, and was not applied");
+            wrong.push(Mend { what: "the configuration is not valid, and was not applied".into(), hint: None });
+        }
+    }
+    match key_file(&host.state).read() {
+        Ok(ring) => host.gateway.keeper().replace(config.statutes.clone(), ring),
+        // Who was revoked in a file that cannot be read is not known: nobody comes in by a key.
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "no key opens until its file can be read");
+            host.gateway.keeper().replace(config.statutes.clone(), KeyRing::default());
+        }
+    }
+    look_after(watch, path, config, host);
+    if let Err(errors) = host.catalogue.apply(config.plugins.clone()).await {
+        tracing::error!(error = %start_fault(&errors), "the configuration was applied in part");
+        wrong.extend(errors.iter().map(|error| Mend { what: error.to_string(), hint: Some(error.hint()) }));
+    }
+    wrong
 }

@@ -96,6 +96,11 @@ impl Config {
         Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), ..self.clone() }
     }
 
+    /// Whether a plugin is granted a bucket of the shared context.
+    pub(crate) fn shares(&self) -> bool {
+        self.plugins.iter().any(|plugin| !plugin.grants.kv().is_empty())
+    }
+
     /// The JSON Schema of the file.
     pub(crate) fn schema() -> schemars::Schema {
         schemars::schema_for!(file::File)

@@ -144,7 +144,7 @@ impl Doorkeeper {
         }
         let admitted = self.identify(headers, uri);
         if let Err(refused) = &admitted {
-            self.record(refused);
+            self.record(&refused.to_string());
         }
         admitted
     }
@@ -167,7 +167,8 @@ impl Doorkeeper {
         Ok(Pass { principal, key: Some(key.id.clone()) })
     }
 
-    fn record(&self, refused: &Refused) {
+    /// Records that somebody was not let in, within the bounds of a minute.
+    pub(crate) fn record(&self, reason: &str) {
         let minute = (self.clock)().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() / 60);
         {
             let mut recorded = self.recorded.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -179,9 +180,8 @@ impl Doorkeeper {
                 return;
             }
         }
-        let reason = refused.to_string();
         tracing::warn!(reason, "a client was not let in");
-        if let Err(error) = self.ledger.append(&Event::LogInRefused { reason: &reason }) {
+        if let Err(error) = self.ledger.append(&Event::LogInRefused { reason }) {
             tracing::error!(%error, "a refused log-in is not in the audit log");
         }
     }

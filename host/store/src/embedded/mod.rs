@@ -14,7 +14,7 @@ use std::{
     fs::File,
     path::PathBuf,
     sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
+        Arc, Mutex, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -83,9 +83,16 @@ struct Shared {
     time: Time,
     queue: Queue,
     waiters: Waiters,
+    /// Why the last commit failed, where it did.
+    trouble: Mutex<Option<String>>,
 }
 
 impl Shared {
+    /// Remembers how the last commit went.
+    fn took(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,6 +163,7 @@ impl Embedded {
             time,
             queue: Queue::new(),
             waiters: Waiters::default(),
+            trouble: Mutex::default(),
         });
         let writer = Writer::new(Arc::clone(&shared), durability, commit);
         let thread = std::thread::Builder::new().name("store writer".to_owned()).spawn(move || writer.run());
@@ -263,6 +271,16 @@ impl Embedded {
 
     pub(crate) fn buckets(&self) -> Result<Vec<BucketName>, StoreError> {
         self.shared.read(Read::buckets)
+    }
+
+    /// Whether the file can be read, and took the last write. Where it did not, it is asked to take another one.
+    pub(crate) async fn health(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.shared.read(Read::answers)?;
+        let trouble = self.shared.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(trouble) = trouble else { return Ok(()) };
+        let unavailable = |bound: crate::Bound| StoreError::Unavailable(format!("{trouble} ({bound})"));
+        let bucket = Bucket { name: BucketName::new("probe").map_err(unavailable)?, limits: Default::default() };
+        self.shared.queue.submit(&bucket, Work::Probe, deadline).await.map(|_| ())
     }
 
     /// Sweeps the bucket where something in it is due.

@@ -19,10 +19,23 @@ const LEAST_KIB: usize = 64;
 
 /// What is to be done.
 pub(super) enum Work {
-    Write { writer: Writer, operations: Vec<Operation> },
-    Increment { writer: Writer, key: Key, delta: i64, options: SetOptions },
-    Import { version: Version, entries: Vec<Entry> },
+    Write {
+        writer: Writer,
+        operations: Vec<Operation>,
+    },
+    Increment {
+        writer: Writer,
+        key: Key,
+        delta: i64,
+        options: SetOptions,
+    },
+    Import {
+        version: Version,
+        entries: Vec<Entry>,
+    },
     Settle,
+    /// Nothing but a commit: whether the disk takes one.
+    Probe,
 }
 
 impl Work {
@@ -30,7 +43,7 @@ impl Work {
         match self {
             Self::Write { operations, .. } => operations.iter().map(operation_bytes).sum(),
             Self::Import { entries, .. } => entries.iter().map(|entry| entry.value.len()).sum(),
-            Self::Increment { .. } | Self::Settle => 0,
+            Self::Increment { .. } | Self::Settle | Self::Probe => 0,
         }
     }
 }

@@ -25,6 +25,11 @@ impl Read {
         Ok(Self { transaction: database.begin_read()?, now })
     }
 
+    /// That there is something to read.
+    pub(super) fn answers(&self) -> Result<(), Fault> {
+        tables::entries(&self.transaction).map(drop)
+    }
+
     pub(super) fn get(&self, bucket: &BucketName, key: &Key) -> Result<Option<Entry>, Fault> {
         self.find(&tables::entries(&self.transaction)?, bucket, key)
     }

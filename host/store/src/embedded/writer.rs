@@ -125,7 +125,7 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let database = shared.database();
         let database = database.as_ref().ok_or_else(away)?;
-        let sync = task == Task::Sync;
+        let sync = task == Task::Sync || jobs.iter().any(|job| matches!(job.work, Work::Probe));
         let relaxed = match self.durability {
             Durability::Always => false,
             Durability::Relaxed => !sync && !self.must_sync(),
@@ -153,6 +153,7 @@ impl Writer {
                 transaction.abort()?;
             } else {
                 transaction.commit()?;
+                shared.took(None);
             }
             Ok(Outcome { answers, versions, next_due })
         })?;
@@ -169,6 +170,7 @@ impl Writer {
     /// Tells all jobs of a transaction that failed. The file is opened again first, and says whether it was written after all.
     fn failed(&mut self, jobs: Vec<Job>, fault: &Fault) {
         let reason = fault.reason();
+        self.shared.took(Some(reason.clone()));
         let mut error = match fault {
             Fault::Damaged(_) | Fault::Storage(redb::Error::Corrupted(_)) => StoreError::Other(reason.clone()),
             Fault::Storage(_) | Fault::Refused(_) => StoreError::Unavailable(reason.clone()),
@@ -220,6 +222,7 @@ fn apply(batch: &mut Batch<'_>, job: &Job) -> Result<Done, Fault> {
             .increment(&job.bucket, writer, key, *delta, options)
             .map(|(number, version)| Done::Counted(number, version)),
         Work::Import { version, entries } => batch.import(&job.bucket, *version, entries).map(|()| Done::Settled),
+        Work::Probe => Ok(Done::Settled),
         Work::Settle => batch.begin(&job.bucket).map(|()| Done::Settled),
     }
 }

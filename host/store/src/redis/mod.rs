@@ -4,6 +4,7 @@
 mod link;
 mod reply;
 mod scripts;
+mod settings;
 mod watch;
 
 use std::{
@@ -16,6 +17,7 @@ use std::{
 use redis::{Client, IntoConnectionInfo, Value};
 use tokio::task::JoinHandle;
 
+pub use self::settings::ServerSettings;
 use self::{
     link::Link,
     reply::garbled,
@@ -259,6 +261,14 @@ impl Redis {
 
     pub(crate) async fn buckets(&self, deadline: Instant) -> Result<Vec<BucketName>, StoreError> {
         self.shared.buckets(deadline).await
+    }
+
+    pub(crate) async fn ping(&self, deadline: Instant) -> Result<(), StoreError> {
+        self.shared.link.send(&redis::cmd("PING"), || None, false, deadline).await.map(|_| ())
+    }
+
+    pub(crate) async fn settings(&self, deadline: Instant) -> Result<ServerSettings, StoreError> {
+        settings::read(&self.shared.link, deadline).await
     }
 }
 

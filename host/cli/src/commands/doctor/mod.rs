@@ -1,17 +1,27 @@
 //! `doctor`: is everything here that the host needs, and if not, what mends it?
 
+mod shared;
+
 use std::{path::Path, process::ExitCode};
 
 use portcullis_authoring::WASM_TARGET;
+use portcullis_gateway::Mend;
 use portcullis_trust::escaped;
 use serde_json::json;
 
-use crate::{config::Config, host::Host, render};
+use crate::{
+    beside::{Way, gone, identity, way},
+    config::{Config, StoreAt},
+    host::Host,
+    render,
+};
 
+#[derive(Debug)]
 struct Finding {
     ok: bool,
     /// Escaped.
     what: String,
+    /// With one, what is in order may still be better.
     hint: Option<String>,
 }
 
@@ -21,6 +31,10 @@ fn good(what: impl AsRef<str>) -> Finding {
 
 fn bad(what: impl AsRef<str>, hint: impl Into<Option<String>>) -> Finding {
     Finding { ok: false, what: escaped(what.as_ref()).to_string(), hint: hint.into() }
+}
+
+fn warning(what: impl AsRef<str>, hint: impl Into<String>) -> Finding {
+    Finding { hint: Some(hint.into()), ..good(what) }
 }
 
 fn failed(error: &anyhow::Error) -> Finding {
@@ -33,13 +47,8 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
         Err(error) => findings.push(failed(&error)),
         Ok(config) => {
             findings.push(good(format!("the configuration `{}` is valid", path.display())));
-            match Host::open(&config, "doctor") {
-                Err(error) => findings.push(failed(&error)),
-                Ok(host) => {
-                    findings.push(good(format!("the state directory `{}` is private", host.state.path().display())));
-                    plugins(&host, config, &mut findings).await;
-                    host.close();
-                }
+            if let Err(error) = house(path, config, &mut findings).await {
+                findings.push(failed(&error));
             }
         }
     }
@@ -50,10 +59,45 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
     } else {
         for Finding { ok, what, hint } in &findings {
             let hint = hint.as_ref().map(|hint| format!("\n      hint: {}", escaped(hint))).unwrap_or_default();
-            render::data(&format!("{} {what}{hint}\n", if *ok { "ok   " } else { "fault" }))?;
+            let word = match ok {
+                true if hint.is_empty() => "ok   ",
+                true => "warn ",
+                false => "fault",
+            };
+            render::data(&format!("{word} {what}{hint}\n"))?;
         }
     }
     Ok(ExitCode::from(u8::from(!ok)))
+}
+
+/// The state directory, the store and the plugins of a configuration.
+async fn house(path: &Path, config: Config, findings: &mut Vec<Finding>) -> anyhow::Result<()> {
+    let owns = matches!(config.store, StoreAt::Embedded(_));
+    let host = match way(&config.state_dir, identity(path), owns).await? {
+        Way::To(mut errand) => {
+            findings.push(good(format!("a host runs on the state directory, process {}", errand.host())));
+            let listed = errand.list().await.map_err(|error| gone(&error))?;
+            findings.extend(listed.wrong.into_iter().map(|Mend { what, hint }| bad(what, hint)));
+            shared::look(&config, false, findings).await?;
+            Host::for_review(&config, "doctor")?
+        }
+        Way::Alone(_owner) => {
+            shared::look(&config, true, findings).await?;
+            let host = Host::open(&config, "doctor")?;
+            state(&host, findings);
+            plugins(&host, config, findings).await;
+            host.close();
+            return Ok(());
+        }
+    };
+    state(&host, findings);
+    plugins(&host, config, findings).await;
+    host.close();
+    Ok(())
+}
+
+fn state(host: &Host, findings: &mut Vec<Finding>) {
+    findings.push(good(format!("the state directory `{}` is private", host.state.path().display())));
 }
 
 async fn plugins(host: &Host, config: Config, findings: &mut Vec<Finding>) {
