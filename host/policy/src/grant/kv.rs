@@ -233,7 +233,7 @@ fn check_prefix(prefix: &str) -> Result<(), Wrong> {
         let names = parts.len().saturating_sub(1) * MAX_NAME_IN_BUCKETS.max(MAX_PLUGIN_NAME);
         let plain = |c: char| !c.is_control() && !matches!(c, '{' | '}');
         parts.iter().all(|part| part.chars().all(plain))
-            && parts.iter().skip(1).all(|part| ends(part))
+            && parts.iter().skip(1).all(ends)
             && parts.iter().map(|part| part.len()).sum::<usize>() + names <= MAX_PREFIX
     });
     if fits { Ok(()) } else { Err(Wrong::Prefix(expected)) }
