@@ -64,6 +64,39 @@ fn what_holds_is_in_both_whatever_the_names_are() {
     assert!(grants(narrower).widened_over(&grants(approved)).is_empty());
 }
 
+/// All texts of these letters with `least` to three of them.
+fn texts(letters: &str, least: usize) -> Vec<String> {
+    let longer = |text: &String| letters.chars().map(|letter| format!("{text}{letter}")).collect::<Vec<_>>();
+    let mut all = vec![vec![String::new()]];
+    for _ in 0..3 {
+        let next = all.last().into_iter().flatten().flat_map(longer).collect();
+        all.push(next);
+    }
+    all.into_iter().skip(least).flatten().collect()
+}
+
+/// Where one name could end in another place, it would be another's bucket: all short names around all short texts.
+#[test]
+fn two_names_in_a_bucket_are_told_apart() {
+    let (agents, plugins) = (texts("a.-", 1), texts("a-", 1));
+    let (agents, plugins): (Vec<_>, Vec<_>) =
+        (agents.iter().map(|name| agent(name)).collect(), plugins.iter().map(|name| plugin(name)).collect());
+    let mut patterns = 0;
+    for between in texts("a.-", 0) {
+        for bucket in [format!("{{principal}}{between}{{plugin}}"), format!("{{plugin}}{between}{{principal}}")] {
+            let Ok(read) = toml::from_str::<Grants>(&format!("kv = [{{ bucket = '{bucket}' }}]")) else { continue };
+            patterns += 1;
+            let mut made = std::collections::BTreeSet::new();
+            for (agent, plugin) in agents.iter().flat_map(|agent| plugins.iter().map(move |plugin| (agent, plugin))) {
+                let name = Buckets::of(read.kv(), agent, plugin).names().collect::<String>();
+                assert!(made.insert(name.clone()), "{bucket} makes {name} for {agent} and {plugin} and for others");
+            }
+        }
+    }
+    // Those with a dot in them.
+    assert_eq!(patterns, 2 * (texts("a.-", 0).len() - texts("a-", 0).len()));
+}
+
 fn principal() -> impl Strategy<Value = Principal> {
     // Short, of few characters, and with the names of the host's own among them, so that they meet.
     let names = prop_oneof!["[a.-]{1,4}", "(agent\\.){0,3}(local-operator|loopback|a)"];
