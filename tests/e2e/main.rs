@@ -22,7 +22,6 @@ mod host;
 mod kv;
 mod protocol;
 mod raw;
-#[expect(dead_code, reason = "the store's own tests use more of it")]
 #[path = "../store/contract/server.rs"]
 mod redis;
 mod resources;
