@@ -44,6 +44,7 @@ fn unused(bench: &Bench, report: &mut Report, tokio: &tokio::runtime::Runtime) -
         function: "echo",
         arguments: Map::from_iter([("text".to_owned(), Value::from(TEXT))]),
         grants,
+        shared: None,
     };
     let bare = tokio.block_on(Ours::new(bench, dir.path(), "bare", subject("")))?;
     let granted = tokio.block_on(Ours::new(bench, dir.path(), "granted", subject(grants)))?;
@@ -88,7 +89,13 @@ fn requests(bench: &Bench, report: &mut Report, tokio: &tokio::runtime::Runtime)
     let grants = format!("http = [{{ allow = \"GET http://{address}/\", private = [\"127.0.0.0/8\"] }}]");
     let arguments = json!({ "method": "GET", "url": format!("http://{address}/"), "headers": [] });
     let Value::Object(arguments) = arguments else { anyhow::bail!("no object") };
-    let subject = Subject { component: portcullis_artifacts::WITH_HTTP, function: "send", arguments, grants: &grants };
+    let subject = Subject {
+        component: portcullis_artifacts::WITH_HTTP,
+        function: "send",
+        arguments,
+        grants: &grants,
+        shared: None,
+    };
     let ours = tokio.block_on(Ours::new(bench, dir.path(), "web", subject))?;
     let door = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut best_floor, mut best_ours) = (Least::default(), Least::default());

@@ -15,6 +15,7 @@ use portcullis_runtime::{
     CallRequest, Component, Plugin, Reply, Runtime, RuntimeOptions, StateDir, Surroundings, Terms,
     worker::{WorkerCommand, WorkerLimits},
 };
+use portcullis_store::Warehouse;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -38,6 +39,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
         function: "echo",
         arguments: Map::from_iter([("text".to_owned(), Value::from(TEXT))]),
         grants: "",
+        shared: None,
     };
     let ours = tokio.block_on(Ours::new(bench, dir.path(), "state", subject))?;
     let (mut best_floor, mut best_ours) = (Least::default(), Least::default());
@@ -77,6 +79,8 @@ pub(super) struct Subject<'a> {
     pub(super) arguments: Map<String, Value>,
     /// As the configuration would have them; relative to the folder.
     pub(super) grants: &'a str,
+    /// Shared context.
+    pub(super) shared: Option<Arc<Warehouse>>,
 }
 
 /// The plugin, loaded as the host loads it.
@@ -96,8 +100,8 @@ impl Ours {
             arguments: vec!["worker".into()],
             limits: WorkerLimits::default(),
         };
-        let Subject { component, function, arguments, grants } = subject;
-        let surroundings = Surroundings::of_this_machine(folder, Vec::new());
+        let Subject { component, function, arguments, grants, shared } = subject;
+        let surroundings = Surroundings { shared, ..Surroundings::of_this_machine(folder, Vec::new()) };
         let options =
             RuntimeOptions { max_concurrent_calls: sandbox::CALLS, max_waiting_calls: 0, worker, surroundings };
         let state = StateDir::open(&folder.join(state))?;
@@ -106,7 +110,7 @@ impl Ours {
         let component = Component::read(component.as_ref())?;
         let description = Arc::new(runtime.describe(&component).await?);
         let position = description.functions.iter().position(|found| found.name == function);
-        let limits = Limits::default();
+        let limits = Limits { concurrency: sandbox::CALLS, ..Limits::default() };
         let grants: Arc<Grants> = Arc::new(toml::from_str(grants)?);
         let grants = Effective::new(Arc::clone(&grants), grants);
         let secrets = [("key".to_owned(), SecretSource::File(folder.join("key")))];
@@ -130,10 +134,19 @@ impl Ours {
     }
 
     pub(super) async fn timed_where(&self, right: impl Fn(&Value) -> bool) -> anyhow::Result<Duration> {
+        self.timed_with(self.arguments.clone(), right).await
+    }
+
+    /// With other arguments.
+    pub(super) async fn timed_with(
+        &self,
+        arguments: Map<String, Value>,
+        right: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Duration> {
         let request = CallRequest {
             permit: self.permit.clone(),
             function: self.function,
-            arguments: self.arguments.clone(),
+            arguments,
             id: "bench-1".into(),
             notes: self.record.notes(),
             reports: None,
@@ -142,8 +155,10 @@ impl Ours {
         let began = Instant::now();
         let end = self.plugin.call(request).await;
         let took = began.elapsed();
-        let Reply::Structured(answer) = end.result? else { anyhow::bail!("the tool failed") };
-        let answer = Value::Object(answer);
+        let answer = match end.result? {
+            Reply::Structured(answer) => Value::Object(answer),
+            Reply::ToolError(error) => anyhow::bail!("the tool failed: {}", error.text),
+        };
         ensure!(right(answer.get("result").unwrap_or(&answer)), "{answer}");
         Ok(took)
     }

@@ -9,6 +9,7 @@ mod list;
 mod memory;
 mod neighbours;
 mod start;
+mod store;
 
 use clap::ValueEnum;
 
@@ -33,12 +34,14 @@ pub(crate) enum Part {
     Start,
     /// Grants that are not used, and a request by grant.
     Capabilities,
+    /// Shared context from a guest: the file, and a Redis server.
+    Store,
     /// Inspecting, a start with 50 approved plugins, and changes of one.
     Approval,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::InProcess,
         Self::Stdio,
         Self::Http,
@@ -47,6 +50,7 @@ impl Part {
         Self::List,
         Self::Start,
         Self::Capabilities,
+        Self::Store,
         Self::Approval,
     ];
 
@@ -61,6 +65,7 @@ impl Part {
             Self::List => list::measure(bench, report),
             Self::Start => start::measure(bench, report),
             Self::Capabilities => capabilities::measure(bench, report),
+            Self::Store => store::measure(bench, report),
             Self::Approval => approval::measure(bench, report),
         }
     }
