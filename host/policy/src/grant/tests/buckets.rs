@@ -110,8 +110,7 @@ fn one() -> impl Strategy<Value = (Principal, PluginName)> {
 /// The text that a grant makes of the names.
 fn made(bucket: &str, principal: &Principal, plugin: &PluginName) -> Option<String> {
     let read = toml::from_str::<Grants>(&format!("kv = [{{ bucket = '{bucket}' }}]")).ok()?;
-    let name = Buckets::of(read.kv(), principal, plugin).names().next().map(str::to_owned);
-    name
+    Buckets::of(read.kv(), principal, plugin).names().next().map(str::to_owned)
 }
 
 proptest! {
