@@ -32,3 +32,4 @@ mod server;
 mod shared;
 mod stdio;
 mod streams;
+mod told;
