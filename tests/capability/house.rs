@@ -181,7 +181,7 @@ impl House {
         let runtime = Runtime::new(options, &state).expect("a workshop");
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
         let keeper = Doorkeeper::new(Default::default(), Default::default(), Arc::clone(&ledger), SystemTime::now);
-        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, keeper, "test".into());
+        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, keeper, None, "test".into());
         catalogue.apply(specs.clone()).await.expect("a configuration in order");
         Self { dir, gateway, specs }
     }

@@ -45,7 +45,7 @@ pub(crate) enum Prepared {
     /// This process is the host.
     Host(Box<Serve>),
     /// Another one is, and this one carries its client's bytes there.
-    Relay(Relay),
+    Relay(Box<Relay>),
 }
 
 /// This process as the host.
@@ -77,7 +77,7 @@ pub(crate) fn prepare(path: PathBuf, how: How) -> anyhow::Result<Prepared> {
         Found::Free(owner) => owner,
         Found::Host(stream, host) if stdio => {
             confine()?;
-            return Ok(Prepared::Relay(Relay { path, config, strict, stream, host }));
+            return Ok(Prepared::Relay(Box::new(Relay { path, config, strict, stream, host })));
         }
         Found::Host(_, host) => return Err(second(state.path(), host)),
     };
