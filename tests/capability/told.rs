@@ -20,8 +20,8 @@ fn printed(folder: &Folder, output: &Output) -> String {
     let text = text.replace(&*canonical.to_string_lossy(), "FOLDER");
     let text = text.replace(&*folder.path().to_string_lossy(), "FOLDER");
     // Time, fuel and memory used.
-    let lines =
-        text.lines().filter(|line| !line.contains(" ms, ") && !line.contains(" s, ") && !line.contains(" µs, "));
+    let lines = text.lines().map(|line| line.split_once(", after ").map_or(line, |(before, _)| before));
+    let lines = lines.filter(|line| !line.contains(" of memory"));
     let code = output.status.code().map_or_else(|| "none".to_owned(), |code| code.to_string());
     lines.fold(format!("exit code {code}\n"), |text, line| text + line.trim_end() + "\n")
 }

@@ -74,12 +74,12 @@ pub enum ApprovalError {
         by: PluginName,
     },
     /// It does not compile, or imports or needs what it cannot get.
-    #[error("the plugin `{plugin}` cannot be approved: {source}")]
+    #[error("the plugin `{plugin}` cannot be approved: {error}")]
     Load {
         /// The plugin.
         plugin: PluginName,
         /// Why.
-        source: LoadError,
+        error: LoadError,
     },
     /// The customs house refused.
     #[error(transparent)]
@@ -99,9 +99,7 @@ impl ApprovalError {
             Self::Unknown { .. } => Some("portcullis list".into()),
             Self::Disabled { plugin } => Some(format!("in `[plugins.{plugin}]`: enabled = true")),
             Self::Unfit { plugin, mend, .. } => mend.clone().or_else(|| Some(format!("portcullis inspect {plugin}"))),
-            Self::Load { plugin, source } => {
-                source.hint(plugin).or_else(|| Some(format!("portcullis inspect {plugin}")))
-            }
+            Self::Load { plugin, error } => error.hint(plugin).or_else(|| Some(format!("portcullis inspect {plugin}"))),
             Self::Collision(collision) => Some(collision.hint()),
             Self::Reserved { by, .. } => Some(format!("portcullis remove {by}")),
             Self::Trust(error) => error.hint(),
@@ -198,7 +196,7 @@ impl Catalogue {
         }
         let description = Arc::clone(&inspection.description);
         let rehearsed = Plugin::rehearse(&self.runtime, &component, description, &terms).await;
-        rehearsed.map_err(|source| ApprovalError::Load { plugin: plugin.clone(), source })?;
+        rehearsed.map_err(|error| ApprovalError::Load { plugin: plugin.clone(), error })?;
         let request = ApproveRequest {
             expected,
             allow_downgrade,
