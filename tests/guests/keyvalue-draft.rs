@@ -2,8 +2,7 @@
 
 use exports::test::keyvalue_draft::keys::Guest;
 use wasi::keyvalue::{
-    atomics,
-    batch,
+    atomics, batch,
     store::{self, Bucket, Error},
 };
 

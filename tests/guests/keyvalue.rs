@@ -2,8 +2,7 @@
 
 use exports::test::keyvalue::keys::Guest;
 use wasi::keyvalue::{
-    atomics,
-    batch,
+    atomics, batch,
     store::{self, Bucket, Error},
 };
 
