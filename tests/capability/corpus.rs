@@ -1,10 +1,7 @@
 //! S1 to S34, as far as a guest can do them, at one host: each hostile program has its own end, a good one answers beside
 //! and after them, and the memory comes back. The tests of each subject go deeper; this is all of them in one process.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::fs;
 
 use portcullis_artifacts as guests;
 use serde_json::{Value, json};
@@ -17,7 +14,6 @@ use crate::{
     egress::server::{Answer, Server},
     memory::{GROW, declared},
     piped::Piped,
-    stdio::MAX_GROWTH,
     streams::STREAMS,
 };
 
@@ -214,15 +210,7 @@ fn attack(folder: &Folder, server: &str) {
         host.notify("notifications/cancelled", &params);
     }
     #[cfg(target_os = "linux")]
-    {
-        let began = Instant::now();
-        while host.resident() > before + MAX_GROWTH {
-            let after = host.resident();
-            assert!(began.elapsed() < Duration::from_secs(20), "{} bytes are kept", after - before);
-            let id = host.call("echo_echo", &json!({ "text": "on" }));
-            host.replies([id]);
-        }
-    }
+    host.check_memory(before);
     let id = host.call("echo_echo", &json!({ "text": "on" }));
     assert_eq!(host.replies([id])[&id]["result"]["structuredContent"]["result"], "on");
 }

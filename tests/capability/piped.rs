@@ -5,11 +5,16 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, ChildStdout, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 use crate::binary::Folder;
+
+/// Growth that THREATS.md allows over what is configured.
+#[cfg(target_os = "linux")]
+const MAX_GROWTH: u64 = 64 << 20;
 
 /// A host behind its pipes.
 pub(crate) struct Piped {
@@ -83,6 +88,19 @@ impl Piped {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("a process");
         let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number");
         pages * rustix::param::page_size() as u64
+    }
+
+    /// The memory is back at `before`, but for what THREATS.md allows.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn check_memory(&mut self, before: u64) {
+        // A call that is answered at its deadline leaves its sandbox a moment later.
+        let began = Instant::now();
+        while self.resident() > before + MAX_GROWTH {
+            let after = self.resident();
+            assert!(began.elapsed() < Duration::from_secs(20), "{} bytes are kept", after - before);
+            let id = self.call("echo_echo", &json!({ "text": "on" }));
+            self.replies([id]);
+        }
     }
 }
 

@@ -1,16 +1,10 @@
 //! The real binary over stdio, and every hostile guest at it: nothing that a guest prints reaches the client, each call
 //! has its reply, and the memory comes back.
 
-use std::time::{Duration, Instant};
-
 use portcullis_artifacts as guests;
 use serde_json::{Value, json};
 
 use crate::{binary::Folder, piped::Piped, streams::STREAMS};
-
-/// Growth that THREATS.md allows over what is configured.
-#[cfg(target_os = "linux")]
-pub(crate) const MAX_GROWTH: u64 = 64 << 20;
 
 /// Each hostile call, and what its reply says.
 fn hostile() -> Vec<(&'static str, Value, &'static str)> {
@@ -78,14 +72,5 @@ fn every_line_is_the_hosts_and_the_memory_comes_back() {
         assert_eq!(host.replies([id])[&id]["result"]["isError"], true);
     }
     #[cfg(target_os = "linux")]
-    {
-        // A call that is answered at its deadline leaves its sandbox a moment later.
-        let began = Instant::now();
-        while host.resident() > before + MAX_GROWTH {
-            let after = host.resident();
-            assert!(began.elapsed() < Duration::from_secs(20), "{} bytes are kept", after - before);
-            let id = host.call("echo_echo", &json!({ "text": "on" }));
-            host.replies([id]);
-        }
-    }
+    host.check_memory(before);
 }

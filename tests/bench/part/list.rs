@@ -28,6 +28,8 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
 
     let mut floor = bench.stdio(Side::Floor(Some(&file)))?;
     row(bench, report, "stdio", &mut floor, &mut ours)?;
+    // A state directory has one host.
+    drop(ours);
     let mut floor = bench.http(Side::Floor(Some(&file)))?;
     row(bench, report, "HTTP", &mut floor, &mut bench.http(Side::Ours(&house))?)
 }

@@ -17,6 +17,8 @@ use crate::contract::{
 pub(super) const SWEPT_AT_ONCE: usize = 256;
 /// Kept changes that one write drops at most: it adds one, and a narrowed configuration takes effect by and by.
 const DROPPED_AT_ONCE: u64 = 256;
+/// Dropped changes that are removed from the file together, and that wait there at most: a few pages of it.
+const TRIMMED_AT_ONCE: u64 = 256;
 
 /// Several operations in one transaction, which is committed or given up as a whole.
 pub(super) struct Batch<'t> {
@@ -24,6 +26,8 @@ pub(super) struct Batch<'t> {
     now: u64,
     states: HashMap<BucketName, State>,
     dirty: Vec<BucketName>,
+    /// Buckets in which nothing is due any more: the instant is one for all of the batch.
+    settled: Vec<BucketName>,
 }
 
 /// What an operation is going to do to an entry.
@@ -35,7 +39,13 @@ struct Step<'o> {
 
 impl<'t> Batch<'t> {
     pub(super) fn new(transaction: &'t WriteTransaction, now: u64) -> Result<Self, Fault> {
-        Ok(Self { tables: Tables::open(transaction)?, now, states: HashMap::new(), dirty: Vec::new() })
+        Ok(Self {
+            tables: Tables::open(transaction)?,
+            now,
+            states: HashMap::new(),
+            dirty: Vec::new(),
+            settled: Vec::new(),
+        })
     }
 
     /// Writes what all operations left, and gives the versions that the buckets have now; none where nothing was written.
@@ -142,8 +152,8 @@ impl<'t> Batch<'t> {
         let state = self.state_mut(&bucket.name)?;
         if last > state.version {
             // Whoever watched another store goes on after that version: none of the changes up to it are here.
-            let (first, end) = (state.floor() + 1, state.version);
-            (state.version, state.changes, state.change_bytes) = (last, 0, 0);
+            let (first, end) = (state.trimmed + 1, state.version);
+            (state.version, state.changes, state.change_bytes, state.trimmed) = (last, 0, 0, last);
             for version in first..=end {
                 self.tables.changes.remove(tables::version_place(bucket.name.as_str(), version).as_slice())?;
             }
@@ -155,7 +165,9 @@ impl<'t> Batch<'t> {
     pub(super) fn begin(&mut self, bucket: &Bucket) -> Result<(), Fault> {
         let state = self.state(&bucket.name)?;
         (state.max_changes, state.max_change_bytes) = (bucket.limits.changes, bucket.limits.change_bytes);
-        self.settle(&bucket.name)?;
+        if !self.settled.contains(&bucket.name) && self.settle(&bucket.name)? < SWEPT_AT_ONCE {
+            self.settled.push(bucket.name.clone());
+        }
         Ok(())
     }
 
@@ -364,7 +376,7 @@ impl<'t> Batch<'t> {
                 break;
             }
             let place = tables::version_place(bucket.as_str(), state.floor() + 1);
-            let size = match self.tables.changes.remove(place.as_slice())? {
+            let size = match self.tables.changes.get(place.as_slice())? {
                 Some(row) => codec::change_size(&place, row.value())?,
                 None => 0,
             };
@@ -372,7 +384,22 @@ impl<'t> Batch<'t> {
             state.changes -= 1;
             state.change_bytes = state.change_bytes.saturating_sub(size);
         }
+        self.trim(bucket)?;
         Ok(Version(version))
+    }
+
+    /// Removes what was dropped, once it is worth it.
+    fn trim(&mut self, bucket: &BucketName) -> Result<(), Fault> {
+        let state = self.state(bucket)?;
+        let (first, end) = (state.trimmed + 1, state.floor());
+        if end < state.trimmed.saturating_add(TRIMMED_AT_ONCE) {
+            return Ok(());
+        }
+        state.trimmed = end;
+        for version in first..=end {
+            self.tables.changes.remove(tables::version_place(bucket.as_str(), version).as_slice())?;
+        }
+        Ok(())
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) struct State {
     pub(super) changes: u64,
     /// Bytes of their keys and values.
     pub(super) change_bytes: u64,
+    /// The last version whose change was removed from the file. Those from there to [`State::floor`] are gone for everybody,
+    /// and wait to be removed together: one by one, each write would touch both ends of the record.
+    pub(super) trimmed: u64,
     /// Whether it has been written by anything but imports.
     pub(super) written: bool,
     /// The bounds of the kept changes as they were last asked for: the sweeper knows no configuration.
@@ -219,21 +222,26 @@ pub(super) fn write_state(bucket: &str, state: &State) -> Vec<u8> {
         .number(u64::from(state.written))
         .number(state.max_changes)
         .number(state.max_change_bytes)
+        .number(state.trimmed)
         .rest(&[])
 }
 
 pub(super) fn read_state(bucket: &str, bytes: &[u8]) -> Result<State, Fault> {
     let read = In::new(bucket.as_bytes(), bytes).and_then(|mut body| {
-        Some(State {
+        let mut state = State {
             version: body.number()?,
             entries: body.number()?,
             bytes: body.number()?,
             changes: body.number()?,
             change_bytes: body.number()?,
+            trimmed: 0,
             written: body.number()? > 0,
             max_changes: body.number()?,
             max_change_bytes: body.number()?,
-        })
+        };
+        // A state of before this was kept has nothing that waits.
+        state.trimmed = body.number().unwrap_or(state.floor());
+        Some(state)
     });
     sound("the state", bucket.as_bytes(), read)
 }
