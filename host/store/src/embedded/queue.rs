@@ -100,8 +100,6 @@ impl Drop for Claim {
 struct Waiting {
     jobs: Vec<Job>,
     closed: bool,
-    /// How many jobs the writer would like to begin with.
-    wanted: usize,
 }
 
 /// The queue.
@@ -132,7 +130,7 @@ impl Queue {
                 return Err(closed());
             }
             waiting.jobs.push(Job { bucket: bucket.clone(), work, reply, place, _room: room });
-            if waiting.jobs.len() == 1 || waiting.jobs.len() == waiting.wanted {
+            if waiting.jobs.len() == 1 {
                 self.arrived.notify_one();
             }
         }
@@ -145,12 +143,8 @@ impl Queue {
     }
 
     /// All that waits, once something does or `patience` is over; none at the end. Jobs that were given up are not among it.
-    ///
-    /// Those who were `answered` just now are about to ask again: it waits for as many, no longer than `gather`, so that they
-    /// and those who wait already share one commit instead of taking turns.
-    pub(super) fn take(&self, patience: Option<Duration>, answered: usize, gather: Duration) -> Option<Vec<Job>> {
+    pub(super) fn take(&self, patience: Option<Duration>) -> Option<Vec<Job>> {
         let mut waiting = self.lock();
-        waiting.wanted = waiting.jobs.len() + answered;
         let until = patience.map(|patience| Instant::now() + patience);
         while waiting.jobs.is_empty() && !waiting.closed {
             waiting = match until.map(|until| until.saturating_duration_since(Instant::now())) {
@@ -161,14 +155,6 @@ impl Queue {
         }
         if waiting.jobs.is_empty() && waiting.closed {
             return None;
-        }
-        let until = Instant::now() + gather;
-        while waiting.jobs.len() < waiting.wanted && !waiting.jobs.is_empty() && !waiting.closed {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            waiting = self.arrived.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let jobs = std::mem::take(&mut waiting.jobs);
         drop(waiting);

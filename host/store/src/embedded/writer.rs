@@ -22,10 +22,6 @@ const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// With relaxed durability, what is written is on the disk after this at the latest.
 const SYNC_EVERY: Duration = Duration::from_millis(200);
 
-/// How long to wait for those who were just answered, at most: half of a commit, so that it is gained back, and not the
-/// pause of a disk that hangs.
-const LONGEST_GATHER: Duration = Duration::from_millis(1);
-
 /// What the writer remembers from one commit to the next.
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -34,9 +30,6 @@ pub(super) struct Writer {
     next_due: Option<u64>,
     /// Since when something is not on the disk yet.
     unsynced: Option<Instant>,
-    /// How many jobs the last transaction answered, and how long to wait for as many again.
-    answered: usize,
-    gather: Duration,
 }
 
 /// What a transaction is for, beside its jobs.
@@ -57,20 +50,17 @@ struct Outcome {
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, durability: Durability, commit: u64) -> Self {
         // Due at once: what is due is not known before the first look.
-        Self { shared, durability, commit, next_due: Some(0), unsynced: None, answered: 0, gather: Duration::ZERO }
+        Self { shared, durability, commit, next_due: Some(0), unsynced: None }
     }
 
     pub(super) fn run(mut self) {
-        while let Some(jobs) = self.shared.queue.take(self.patience(), self.answered, self.gather) {
+        while let Some(jobs) = self.shared.queue.take(self.patience()) {
             if self.is_due() {
                 // Of its own, so that what cannot be swept is in nobody's way.
                 self.transact(Vec::new(), Task::Sweep);
             }
-            self.answered = jobs.len();
             if !jobs.is_empty() {
-                let begun = Instant::now();
                 self.transact(jobs, Task::Write);
-                self.gather = (begun.elapsed() / 2).min(LONGEST_GATHER);
             } else if self.must_sync() {
                 self.transact(Vec::new(), Task::Sync);
             }
