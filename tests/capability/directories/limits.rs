@@ -1,6 +1,9 @@
 //! F10, F11, S16: what a call may hold open, and how much a directory may hold.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use portcullis_artifacts as guests;
 use portcullis_audit::Outcome;
@@ -102,9 +105,14 @@ async fn f10_a_call_that_is_stopped_while_it_writes_leaves_the_books_exact() {
         tokio::join!(stopped(0), stopped(1), stopped(2));
     }
     house.check("f_append_forever", path("/data/a"), Outcome::Deadline, "limit `deadline`").await;
-    let left = (1 << 20) - bytes(&ground.data());
     let append = |more: u64| json!({ "steps": [{ "tag": "append", "value": ["/data/last", more] }] });
-    assert_eq!(house.answer("g_script", append(left)).await, json!([null]));
+    // A piece that the system was writing when its call ended comes to its end a moment later.
+    let began = Instant::now();
+    while bytes(&ground.data()) < 1 << 20 {
+        let left = (1 << 20) - bytes(&ground.data());
+        let told = house.answer("g_script", append(left)).await;
+        assert!(told == json!([null]) || began.elapsed() < Duration::from_secs(10), "{left} bytes are lost");
+    }
     assert_eq!(house.answer("g_script", append(1)).await, json!(["I/O error"]));
     assert_eq!(bytes(&ground.data()), 1 << 20);
 }
