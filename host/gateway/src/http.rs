@@ -2,9 +2,7 @@
 
 use std::{future::ready, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{
-    Json, Router, extract::Path, http::StatusCode, response::IntoResponse, routing::get, serve::Listener,
-};
+use axum::{Json, Router, extract::Path, http::StatusCode, response::IntoResponse, routing::get, serve::Listener};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::{
     net::{TcpListener, TcpStream},

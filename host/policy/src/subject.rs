@@ -80,7 +80,9 @@ mod tests {
         assert_eq!(name("alice"), "token.alice");
         assert_eq!(name("local-operator"), "token.local-operator");
         assert_eq!(name(&"x".repeat(58)), format!("token.{}", "x".repeat(58)));
-        for other in ["auth0|alice", "alice@a.example", "\u{fc}", ".alice", " alice", "a\nb", &"x".repeat(59), &"x".repeat(255)] {
+        for other in
+            ["auth0|alice", "alice@a.example", "\u{fc}", ".alice", " alice", "a\nb", &"x".repeat(59), &"x".repeat(255)]
+        {
             let name = name(other);
             assert!(name.starts_with("token..") && name.len() == 63, "{other:?}: {name}");
         }

@@ -2,7 +2,10 @@
 
 use serde_json::Value;
 
-use super::{issuer::{Issuer, Proxy}, oauth};
+use super::{
+    issuer::{Issuer, Proxy},
+    oauth,
+};
 use crate::{
     host::{Folder, plugins, usual_plugins},
     tools::{script, succeeded},

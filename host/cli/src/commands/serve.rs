@@ -10,8 +10,8 @@ use std::{
 };
 
 use portcullis_gateway::{
-    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, OAuth, RelayEnd, ServerName, SocketDoor, Wants, Who, relay,
-    seek, serve_stdio,
+    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, OAuth, RelayEnd, ServerName, SocketDoor, Wants, Who,
+    relay, seek, serve_stdio,
 };
 use portcullis_policy::AgentName;
 use portcullis_runtime::StateDir;
@@ -126,7 +126,8 @@ impl Serve {
                 }
                 Some(door) => {
                     let address = door.address();
-                    let asked = if gateway.keeper().asks() { "asking for keys or tokens" } else { "without authentication" };
+                    let asked =
+                        if gateway.keeper().asks() { "asking for keys or tokens" } else { "without authentication" };
                     let whom =
                         if address.ip().is_loopback() { "to this machine alone" } else { "to other machines too" };
                     tracing::info!("serving at http://{address}/mcp, {whom}, {asked}");

@@ -19,12 +19,12 @@ use portcullis_policy::{Agent, AgentName, Principal, Statutes};
 use tokio::sync::watch;
 
 pub use self::keys::{ApiKey, KeyFile, KeyFileError, KeyRefusal, KeyRing};
+pub use self::oauth::{OAuth, OAuthError, TokenRefusal, look};
+use self::oauth::{Verified, is_token};
 pub(crate) use self::{
     layer::{Bindings, CALLER, Caller, guard},
     oauth::{METADATA, Tokens},
 };
-pub use self::oauth::{OAuth, OAuthError, TokenRefusal, look};
-use self::oauth::{Verified, is_token};
 
 /// Refused log-ins that are recorded in a minute: anybody can make them.
 const MAX_RECORDED: u32 = 60;

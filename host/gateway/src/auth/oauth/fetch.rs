@@ -117,7 +117,8 @@ async fn described(settings: &OAuth) -> Result<Url, FetchError> {
 /// RFC 8414, section 3, and OpenID Connect Discovery 1.0, section 4, as the MCP specification orders them.
 fn places(issuer: &Url) -> Vec<Url> {
     let path = issuer.path().trim_end_matches('/');
-    let inserted = ["oauth-authorization-server", "openid-configuration"].map(|name| format!("/.well-known/{name}{path}"));
+    let inserted =
+        ["oauth-authorization-server", "openid-configuration"].map(|name| format!("/.well-known/{name}{path}"));
     let appended = (!path.is_empty()).then(|| format!("{path}/.well-known/openid-configuration"));
     let at = |path: String| {
         let mut url = issuer.clone();

@@ -6,7 +6,7 @@ use std::{
     io::Read,
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, SystemTime},
@@ -104,7 +104,7 @@ impl Held {
             changed,
         });
         if fetches {
-            tokio::spawn(keep(Arc::downgrade(&held)));
+            tokio::spawn(keep(Arc::clone(&held)));
         }
         held
     }
@@ -186,19 +186,20 @@ impl Held {
     }
 }
 
-/// Fetches again and again, until the host ends.
-async fn keep(held: Weak<Held>) {
-    let mut pause = RETRY;
+/// Fetches again and again. Ends with the runtime.
+async fn keep(held: Arc<Held>) {
+    let mut retry = RETRY;
     loop {
-        let Some(held) = held.upgrade() else { return };
-        let fine = held.fetch().await;
-        pause = if fine { REFRESH } else { (pause * 2).min(REFRESH) };
+        let pause = if held.fetch().await {
+            retry = RETRY;
+            REFRESH
+        } else {
+            std::mem::replace(&mut retry, (retry * 2).min(REFRESH))
+        };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = held.wake.notified() => {}
         }
-        // One that fails after one that did not begins anew.
-        pause = if fine { RETRY } else { pause };
     }
 }
 

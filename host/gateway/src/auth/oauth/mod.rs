@@ -17,12 +17,12 @@ use portcullis_policy::{AgentName, Digest, Principal, Statutes};
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
+pub use self::settings::{OAuth, OAuthError};
+pub(crate) use self::verified::Verified;
 use self::{
     held::Held,
     verified::{Kept, LEEWAY},
 };
-pub use self::settings::{OAuth, OAuthError};
-pub(crate) use self::verified::Verified;
 
 /// Longest token that is looked at, in bytes; the headers of a request have little more.
 const MAX_TOKEN: usize = 16 * 1024;

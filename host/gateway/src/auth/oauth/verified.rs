@@ -191,7 +191,9 @@ mod tests {
         let token = read(json!({ "nbf": 500 }), &[]).expect("a token");
         let at = |seconds| token.holds(UNIX_EPOCH + Duration::from_secs(seconds)).map_err(|error| error.to_string());
         assert_eq!((at(470), at(1029)), (Ok(()), Ok(())));
-        assert!(at(469).is_err_and(|told| told.contains("not yet")) && at(1030).is_err_and(|told| told.contains("expired")));
+        assert!(
+            at(469).is_err_and(|told| told.contains("not yet")) && at(1030).is_err_and(|told| told.contains("expired"))
+        );
     }
 
     #[test]
@@ -206,7 +208,14 @@ mod tests {
         for good in [json!("reader"), json!(["reader"]), json!(["other", "reader", 7, "reader"])] {
             assert_eq!(role(json!({ "role": good }), &[]), Ok("reader".into()), "{good}");
         }
-        for bad in [json!("Reader"), json!("reader "), json!(null), json!({ "reader": true }), json!([]), json!("reader,worker")] {
+        for bad in [
+            json!("Reader"),
+            json!("reader "),
+            json!(null),
+            json!({ "reader": true }),
+            json!([]),
+            json!("reader,worker"),
+        ] {
             let told = role(json!({ "role": bad }), &[]);
             assert!(told.is_err_and(|told| told.contains("names no role")), "{bad}");
         }
