@@ -201,6 +201,13 @@ impl Served {
         line.trim().parse().expect("a number")
     }
 
+    /// Asks it to end, and waits; all that it logged since it was last looked at.
+    pub(crate) fn end(mut self) -> Vec<String> {
+        interrupt(&self.child);
+        self.child.wait().expect("an end");
+        self.lines.iter().collect()
+    }
+
     /// Asks it to end, and waits.
     pub(crate) fn stop(mut self) -> std::process::ExitStatus {
         interrupt(&self.child);

@@ -20,6 +20,7 @@ mod grants;
 mod harden;
 mod host;
 mod kv;
+mod oauth;
 mod protocol;
 mod raw;
 #[path = "../store/contract/server.rs"]

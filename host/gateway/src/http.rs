@@ -1,8 +1,8 @@
 //! The door of Streamable HTTP: `/mcp` for both eras, `/healthz`, `/readyz`.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::ready, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode, routing::get, serve::Listener};
+use axum::{Json, Router, extract::Path, http::StatusCode, response::IntoResponse, routing::get, serve::Listener};
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    auth::{self, Bindings},
+    auth::{self, Bindings, METADATA, Tokens},
     desk::store_trouble,
     handler::{ServerName, Shared, Who},
     pipeline::{Gateway, MAX_MESSAGE},
@@ -60,7 +60,7 @@ impl HttpError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotLoopback { address } => Some(format!(
-                "listen on this machine alone, `127.0.0.1:{}`, or name agents: `[agents.NAME]`",
+                "listen on this machine alone, `127.0.0.1:{}`, or name agents, `[agents.NAME]`, or an issuer, `[auth.oauth]`",
                 address.port()
             )),
             Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
@@ -174,21 +174,40 @@ impl Listener for Handed {
 }
 
 fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken) -> Router {
+    let own = gateway.keeper().tokens().map(Tokens::authority);
     let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)
         .with_cancellation_token(shutdown.child_token())
+        // What clients know this host by, where the configuration says that, and this machine.
+        .with_allowed_hosts(["localhost", "127.0.0.1", "::1"].map(str::to_owned).into_iter().chain(own))
         // A page in a browser has an Origin; only pages of this machine may have one here.
         .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"].map(str::to_owned))
         .enforce_origin_validation();
     let mcp = StreamableHttpService::new(move || Ok(handler.for_caller()), Arc::new(Sessions::new()), config);
     let guard = axum::middleware::from_fn_with_state(Bindings::new(Arc::clone(gateway.keeper())), auth::guard);
-    Router::new()
-        .route_service("/mcp", mcp)
-        .route_layer(guard)
+    let router = Router::new().route_service("/mcp", mcp).route_layer(guard);
+    let router = match gateway.keeper().tokens() {
+        Some(tokens) => described(router, tokens, name),
+        None => router,
+    };
+    router
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(move || readiness(Arc::clone(&gateway))))
+}
+
+/// With what says where tokens are to be had: for the whole host, and for the address that clients have, behind a proxy
+/// too (RFC 9728, section 3.1). Anybody may read it.
+fn described(router: Router, tokens: &Tokens, name: &ServerName) -> Router {
+    let metadata = Json(tokens.metadata(&name.0));
+    let own = tokens.path().trim_matches('/').to_owned();
+    let whole = metadata.clone();
+    let of_path = move |Path(path): Path<String>| {
+        let there = path == "mcp" || path == own;
+        ready(if there { metadata.clone().into_response() } else { StatusCode::NOT_FOUND.into_response() })
+    };
+    router.route(METADATA, get(move || ready(whole.clone()))).route(&format!("{METADATA}/{{*path}}"), get(of_path))
 }
 
 /// One thread's server.

@@ -19,7 +19,10 @@ mod subscribers;
 mod threads;
 mod tools;
 
-pub use auth::{ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, Refused};
+pub use auth::{
+    ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, OAuth, OAuthError, Refused, TokenRefusal,
+    look as look_for_keys,
+};
 pub use desk::{
     Bytes, Called, CalledEnd, Counter, Desk, KvAnswer, KvChange, KvChangeKind, KvEntry, KvFault, KvRefusal, KvRequest,
     KvStats, KvWhen, Listed, Mend, Printed, Reload, Row, STORE_PATIENCE, called, store_trouble,

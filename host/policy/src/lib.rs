@@ -16,6 +16,7 @@ mod reach;
 mod role;
 mod secret_source;
 mod size;
+mod subject;
 mod tool;
 
 pub use change::{Change, ChangeKind};
@@ -39,4 +40,5 @@ pub use role::{
     Agent, MAX_PATTERNS, PatternError, ResourcePattern, Role, RoleRules, Statutes, StatutesError, ToolPattern, Verdict,
 };
 pub use secret_source::SecretSource;
+pub use subject::{MAX_SUBJECT, Subject, SubjectError};
 pub use tool::{Annotations, AnnotationsError, ToolDefinition, ToolRules};

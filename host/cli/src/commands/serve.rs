@@ -10,8 +10,8 @@ use std::{
 };
 
 use portcullis_gateway::{
-    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, RelayEnd, ServerName, SocketDoor, Wants, Who, relay,
-    seek, serve_stdio,
+    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, OAuth, RelayEnd, ServerName, SocketDoor, Wants, Who,
+    relay, seek, serve_stdio,
 };
 use portcullis_policy::AgentName;
 use portcullis_runtime::StateDir;
@@ -84,7 +84,7 @@ pub(crate) fn prepare(path: PathBuf, how: How) -> anyhow::Result<Prepared> {
     let socket = SocketDoor::open(owner).map_err(|error| fault(&error, error.hint()))?;
     // Before all that takes long: an address that is taken is said at once.
     let address = (!stdio).then(|| http.unwrap_or(config.http));
-    let bind = |address| HttpDoor::bind(address, config.statutes.has_agents());
+    let bind = |address| HttpDoor::bind(address, config.asks());
     let door = address.map(bind).transpose().map_err(|error| fault(&error, error.hint()))?;
     let reachable = confine()?;
     Ok(Prepared::Host(Box::new(Serve { path, config, strict, who, door, socket, reachable })))
@@ -126,7 +126,8 @@ impl Serve {
                 }
                 Some(door) => {
                     let address = door.address();
-                    let asked = if gateway.keeper().asks() { "asking for keys" } else { "without authentication" };
+                    let asked =
+                        if gateway.keeper().asks() { "asking for keys or tokens" } else { "without authentication" };
                     let whom =
                         if address.ip().is_loopback() { "to this machine alone" } else { "to other machines too" };
                     tracing::info!("serving at http://{address}/mcp, {whom}, {asked}");
@@ -221,7 +222,8 @@ fn look_after(watch: &mut Watch, path: &Path, config: &Config, host: &Host) {
     let record = host.state.join(APPROVALS).join("accepted.json");
     let keys = key_file(&host.state);
     let sources = config.plugins.iter().map(|plugin| plugin.source.as_path());
-    watch.look_after(sources.chain([path, config.lock.as_path(), record.as_path(), keys.path()]));
+    let issuer = config.oauth.as_ref().and_then(OAuth::jwks).map(PathBuf::as_path);
+    watch.look_after(sources.chain([path, config.lock.as_path(), record.as_path(), keys.path()]).chain(issuer));
 }
 
 /// Applies each change of the configuration, the lock, the record and the components, and looks when it is asked to. Never

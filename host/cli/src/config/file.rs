@@ -46,6 +46,37 @@ pub(crate) struct File {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Agent>")]
     pub(crate) agents: BTreeMap<AgentName, Agent>,
+    /// Who else may say who calls.
+    #[serde(default)]
+    pub(crate) auth: Auth,
+}
+
+/// How callers over HTTP say who they are, beside the keys of agents.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Auth {
+    /// An issuer of OAuth 2.1 whose tokens open, as its JWTs say: `[auth.oauth]`. With it, callers over HTTP have to say
+    /// who they are.
+    pub(crate) oauth: Option<OAuth>,
+}
+
+/// An issuer, and what of its tokens is looked at. RS256, ES256 and EdDSA are verified.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct OAuth {
+    /// What tokens have in `iss`, letter for letter; with https, or http on this machine. Its keys are found by discovery,
+    /// unless `jwks` names a file. Example: `issuer = "https://id.example"`
+    pub(crate) issuer: String,
+    /// What tokens must have in `aud`: the address that clients have of this host. Example: `audience = "https://tools.example/mcp"`
+    pub(crate) audience: String,
+    /// The claim that names a role of `[roles]`: a text, or a list in which one is such a role. Example: `role-claim = "portcullis_role"`
+    pub(crate) role_claim: String,
+    /// Scopes that a token must have all of. Default none. Example: `scopes = ["tools"]`
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+    /// A JSON Web Key Set of the issuer, for a site that cannot reach it; read again when it changes. Example: `jwks = "issuer.json"`
+    #[serde(default)]
+    pub(crate) jwks: Option<PathBuf>,
 }
 
 /// One agent. Its keys are made by `portcullis key new NAME`.

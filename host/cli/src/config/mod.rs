@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use portcullis_audit::Secret;
 use portcullis_catalogue::PluginSpec;
+use portcullis_gateway::OAuth;
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_store::{BucketPattern, Durability, Limits};
 
@@ -37,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) buckets: Vec<BucketSpec>,
     /// Roles and agents.
     pub(crate) statutes: Statutes,
+    /// Whose tokens open, where any do.
+    pub(crate) oauth: Option<OAuth>,
     /// The plugins, by name.
     pub(crate) plugins: Vec<PluginSpec>,
 }
@@ -94,6 +97,11 @@ impl Config {
     /// This configuration with the plugins, roles and agents of another.
     pub(crate) fn with_plugins_of(&self, other: &Self) -> Self {
         Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), ..self.clone() }
+    }
+
+    /// Whether callers over HTTP have to say who they are.
+    pub(crate) fn asks(&self) -> bool {
+        self.statutes.has_agents() || self.oauth.is_some()
     }
 
     /// Whether a plugin is granted a bucket of the shared context.

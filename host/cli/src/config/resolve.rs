@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use portcullis_audit::Secret;
 use portcullis_catalogue::{PluginSpec, ToolSpec};
+use portcullis_gateway::OAuth;
 use portcullis_policy::{
     Annotations, Limits, LimitsOverride, PluginName, SecretSource, Statutes, StatutesError, ToolName, snake_case,
 };
@@ -47,11 +48,13 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
     let secrets = file.secrets.into_iter().map(|(name, written)| Ok((name.clone(), secret(&name, written, folder)?)));
     let secrets = Arc::new(secrets.collect::<Result<BTreeMap<_, _>, Wrong>>()?);
     let plugins = file.plugins.into_iter().map(|(name, written)| plugin(name, written, &defaults, &secrets, folder));
+    let has_roles = !file.roles.is_empty();
     let agents = file.agents.into_iter().map(|(name, agent)| (name, agent.role)).collect();
     let statutes = Statutes::new(file.roles, agents).or_else(|error| {
         let hint = match &error {
             StatutesError::NoRole { role, .. } => format!("[roles.{role}]"),
             StatutesError::Alike { other, .. } => format!("another name for `{other}`"),
+            StatutesError::OfTokens { agent } => format!("[agents.{}]", agent.as_str().replacen('.', "-", 1)),
             StatutesError::Long { .. } => "patterns with `*`, or a second role".to_owned(),
         };
         wrong(error.to_string(), hint)
@@ -66,9 +69,19 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         http: file.server.http,
         max_concurrent_calls: calls,
         max_waiting_calls: waiting,
+        oauth: file.auth.oauth.map(|written| oauth(written, has_roles, folder)).transpose()?,
         statutes,
         plugins: plugins.collect::<Result<_, _>>()?,
     })
+}
+
+fn oauth(written: file::OAuth, has_roles: bool, folder: &Path) -> Result<OAuth, Wrong> {
+    if !has_roles {
+        return wrong("`auth.oauth` has no role that a token could name".into(), "[roles.reader]");
+    }
+    let file::OAuth { issuer, audience, role_claim, scopes, jwks } = written;
+    let jwks = jwks.map(|file| folder.join(file));
+    OAuth::new(issuer, audience, role_claim, scopes, jwks).or_else(|error| wrong(error.to_string(), error.hint))
 }
 
 fn store(written: file::Store, secrets: &BTreeMap<String, SecretSource>) -> Result<StoreAt, Wrong> {
