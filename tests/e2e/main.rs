@@ -20,6 +20,8 @@ mod grants;
 mod harden;
 mod host;
 mod kv;
+mod limits;
+mod pressure;
 mod protocol;
 mod raw;
 #[path = "../store/contract/server.rs"]
@@ -27,4 +29,5 @@ mod redis;
 mod resources;
 mod shared;
 mod socket;
+mod tls;
 mod tools;

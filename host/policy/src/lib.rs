@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod change;
 mod decide;
 mod digest;
@@ -18,6 +19,7 @@ mod secret_source;
 mod size;
 mod tool;
 
+pub use allowance::{Allowance, AllowanceOverride, MAX_AGENT_CONCURRENCY, MAX_CALLS_PER_MINUTE, MAX_FUEL_PER_DAY};
 pub use change::{Change, ChangeKind};
 pub use decide::{Denied, Permit, decide, may_read};
 pub use digest::{Digest, DigestError, hex};
