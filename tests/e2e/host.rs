@@ -154,7 +154,7 @@ impl Served {
         loop {
             let Ok(line) = lines.recv_timeout(PATIENCE) else { panic!("the host did not listen: {seen:#?}") };
             if line.contains(mark)
-                && let Some((_, rest)) = line.split_once("http://")
+                && let Some((_, rest)) = line.split_once("://")
             {
                 let address = rest.split('/').next().unwrap_or_default().to_owned();
                 return Self { child, address, lines };

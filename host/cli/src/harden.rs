@@ -94,6 +94,11 @@ fn restrict(path: &Path, config: &Config, state: &Path, granted: &Reachable, how
             rules.push((folder_of(&file), read));
         }
     }
+    for file in config.door.tls.iter().flat_map(|(cert, key)| [cert, key]) {
+        for file in [Some(file.to_owned()), file.canonicalize().ok()].into_iter().flatten() {
+            rules.push((folder_of(&file), read));
+        }
+    }
     for (place, access) in granted {
         rules.push((place.clone(), if *access == Access::ReadWrite { write } else { read }));
     }

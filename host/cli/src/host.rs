@@ -8,7 +8,9 @@ use std::{
 
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
-use portcullis_gateway::{Counter, Desk, Doorkeeper, Gateway, KeyFile, OAuth, Reload, Resources, SharedContext};
+use portcullis_gateway::{
+    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, KeyFile, OAuth, Reload, Resources, SharedContext,
+};
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
     Runtime, RuntimeOptions, SecretError, StateDir, StateError, Surroundings, read_secret,
@@ -157,11 +159,15 @@ impl Host {
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
         state.subdirectory("keys").map_err(|error| state_fault(&error))?;
         let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
+        let spent = state.subdirectory("agents").map_err(|error| state_fault(&error))?.join("fuel.json");
+        let allowances = Allowances::open(spent, Clocks::of_this_machine());
+        let allowances = allowances.map_err(|error| fault(&error, Some(error.hint())))?;
         let keeper = Doorkeeper::with_tokens(statutes, ring, oauth, Arc::clone(&ledger), SystemTime::now);
         let resources = context.and_then(|context| {
             Resources::new(context, Arc::clone(&ledger), Arc::clone(&keeper), tokio::runtime::Handle::current())
         });
-        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session, shared, resources);
+        let gateway =
+            Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, allowances, session, shared, resources);
         Ok(Self { state, ledger, catalogue, gateway })
     }
 

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod change;
 mod decide;
 mod digest;
@@ -19,6 +20,7 @@ mod size;
 mod subject;
 mod tool;
 
+pub use allowance::{Allowance, AllowanceOverride, MAX_AGENT_CONCURRENCY, MAX_CALLS_PER_MINUTE, MAX_FUEL_PER_DAY};
 pub use change::{Change, ChangeKind};
 pub use decide::{Denied, Permit, decide, may_read};
 pub use digest::{Digest, DigestError, hex};

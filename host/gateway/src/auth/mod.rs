@@ -25,6 +25,7 @@ pub(crate) use self::{
     layer::{Bindings, CALLER, Caller, guard},
     oauth::{METADATA, Tokens},
 };
+use crate::http::CLIENT;
 
 /// Refused log-ins that are recorded in a minute: anybody can make them.
 const MAX_RECORDED: u32 = 60;
@@ -278,8 +279,9 @@ impl Doorkeeper {
                 return;
             }
         }
+        let address = CLIENT.try_with(|client| *client).ok();
         tracing::warn!(reason, "a client was not let in");
-        if let Err(error) = self.ledger.append(&Event::LogInRefused { reason }) {
+        if let Err(error) = self.ledger.append(&Event::LogInRefused { reason, address }) {
             tracing::error!(%error, "a refused log-in is not in the audit log");
         }
     }

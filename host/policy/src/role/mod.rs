@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::Deserialize;
 
 pub use self::pattern::{PatternError, ResourcePattern, ToolPattern};
-use crate::{AgentName, PluginName, RoleName, Subject, ToolName};
+use crate::{AgentName, Allowance, PluginName, RoleName, Subject, ToolName};
 
 /// Most patterns of one list of a role: an operator reads them, and a call is compared with all.
 pub const MAX_PATTERNS: usize = 256;
@@ -89,6 +89,7 @@ pub struct Agent {
     role: Option<Arc<Role>>,
     /// Whether a token says that it has this role, and not the configuration.
     vouched: bool,
+    allowance: Allowance,
 }
 
 impl Agent {
@@ -107,6 +108,11 @@ impl Agent {
         self.vouched
     }
 
+    /// How much it may ask of the host at this moment.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
     /// Its role. Without one it may do nothing.
     pub fn role(&self) -> Option<&Arc<Role>> {
         self.role.as_ref()
@@ -118,6 +124,9 @@ impl Agent {
 pub struct Statutes {
     roles: BTreeMap<RoleName, Arc<Role>>,
     agents: BTreeMap<AgentName, RoleName>,
+    /// How much agents may ask of the host, where they have no allowance of their own.
+    usual: Allowance,
+    allowances: BTreeMap<AgentName, Allowance>,
 }
 
 /// Roles and agents that do not fit each other.
@@ -181,7 +190,13 @@ impl Statutes {
             }
         }
         let role = |(name, rules): (RoleName, RoleRules)| (name.clone(), Arc::new(Role::new(name, rules)));
-        Ok(Self { roles: roles.into_iter().map(role).collect(), agents })
+        Ok(Self { roles: roles.into_iter().map(role).collect(), agents, ..Self::default() })
+    }
+
+    /// These statutes with what agents may ask of the host: the `usual`, and for some their own.
+    #[must_use]
+    pub fn with_allowances(self, usual: Allowance, own: BTreeMap<AgentName, Allowance>) -> Self {
+        Self { usual, allowances: own, ..self }
     }
 
     /// Whether there are agents, so that callers have to say who they are.
@@ -192,13 +207,13 @@ impl Statutes {
     /// The agent of this name, with the role that it has now.
     pub fn agent(&self, name: &AgentName) -> Option<Agent> {
         let role = self.agents.get(name)?;
-        Some(Agent { name: name.clone(), role: self.roles.get(role).cloned(), vouched: false })
+        Some(self.with_role(name.clone(), self.roles.get(role).cloned(), false))
     }
 
     /// Whom a token names, with the role that the token says; nobody where there is no such role now.
     pub fn subject(&self, subject: &Subject, role: &str) -> Option<Agent> {
         let role = Arc::clone(self.roles.get(role)?);
-        Some(Agent { name: subject.name().clone(), role: Some(role), vouched: true })
+        Some(self.with_role(subject.name().clone(), Some(role), true))
     }
 
     /// The same agent with what its role says now; nobody where the configuration has it, or its role, no more.
@@ -212,7 +227,12 @@ impl Statutes {
 
     /// An agent that a token names, with the role that the token gives it. A role that there is not is none.
     pub fn vouched(&self, name: AgentName, role: Option<&str>) -> Agent {
-        Agent { name, role: role.and_then(|role| self.roles.get(role)).cloned(), vouched: true }
+        self.with_role(name, role.and_then(|role| self.roles.get(role)).cloned(), true)
+    }
+
+    fn with_role(&self, name: AgentName, role: Option<Arc<Role>>, vouched: bool) -> Agent {
+        let allowance = *self.allowances.get(&name).unwrap_or(&self.usual);
+        Agent { name, role, vouched, allowance }
     }
 
     /// The names of the agents.
