@@ -194,7 +194,9 @@ async fn keep(held: Arc<Held>) {
             retry = RETRY;
             REFRESH
         } else {
-            std::mem::replace(&mut retry, (retry * 2).min(REFRESH))
+            let failed = retry;
+            retry = (retry * 2).min(REFRESH);
+            failed
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
