@@ -194,9 +194,9 @@ async fn keep(held: Arc<Held>) {
             retry = RETRY;
             REFRESH
         } else {
-            let pause = retry;
+            let failed = retry;
             retry = (retry * 2).min(REFRESH);
-            pause
+            failed
         };
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
