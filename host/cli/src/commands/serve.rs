@@ -94,7 +94,7 @@ fn open_door(config: &Config, address: SocketAddr) -> anyhow::Result<HttpDoor> {
     let DoorSpec { tls, trusted_proxies, public_hosts, connections: (all, of_address) } = config.door.clone();
     let tls = tls.map(|(cert, key)| Tls::open(cert, key)).transpose().map_err(|error| fault(&error, error.hint()))?;
     let bounds = PeerBounds { all, of_address };
-    let terms = HttpTerms { asks: config.statutes.has_agents(), tls, trusted_proxies, public_hosts, bounds };
+    let terms = HttpTerms { asks: config.asks(), tls, trusted_proxies, public_hosts, bounds };
     let door = HttpDoor::bind(address, terms).map_err(|error| fault(&error, error.hint()))?;
     if door.is_in_the_clear() {
         tracing::warn!(
