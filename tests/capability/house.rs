@@ -11,7 +11,7 @@ use std::{
 use portcullis_artifacts as guests;
 use portcullis_audit::{Ledger, Outcome};
 use portcullis_catalogue::{Admission, CallError, Catalogue, PluginSpec, Progress, Purpose, Reply, ToolSpec};
-use portcullis_gateway::{Doorkeeper, Ended, Gateway, Incoming};
+use portcullis_gateway::{Allowances, Clocks, Doorkeeper, Ended, Gateway, Incoming};
 use portcullis_policy::{Grants, Limits, PluginName, Principal, SecretSource};
 use portcullis_runtime::{
     Resolve, Runtime, RuntimeOptions, StateDir, Surroundings,
@@ -195,7 +195,8 @@ impl House {
         let runtime = Runtime::new(options, &state).expect("a workshop");
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
         let keeper = Doorkeeper::new(Default::default(), Default::default(), Arc::clone(&ledger), SystemTime::now);
-        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, keeper, "test".into(), None, None);
+        let allowances = Allowances::open(dir.path().join("fuel.json"), Clocks::of_this_machine()).expect("a book");
+        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, keeper, allowances, "test".into(), None, None);
         catalogue.apply(specs.clone()).await.expect("a configuration in order");
         Self { dir, gateway, specs }
     }

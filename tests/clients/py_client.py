@@ -202,7 +202,12 @@ async def scenario(client: Client, args: argparse.Namespace, report: Report) -> 
 
 async def run(args: argparse.Namespace) -> int:
     report = Report("http" if args.http else "stdio", args.era)
-    server = args.http or StdioServerParameters(command=args.stdio[0], args=args.stdio[1:])
+    if args.oauth:
+        import oauth
+
+        server = oauth.transport(args.http, args.oauth, args.issuer)
+    else:
+        server = args.http or StdioServerParameters(command=args.stdio[0], args=args.stdio[1:])
     try:
         with anyio.fail_after(WHOLE_RUN_SECONDS):
             async with Client(server, mode=args.era, message_handler=report.told) as client:
@@ -225,6 +230,8 @@ def main() -> int:
         parser.add_argument(f"--{name}", default=tool, metavar="TOOL")
     parser.add_argument("--resources", action="store_true", help="list and read those of the test")
     parser.add_argument("--updates", action="store_true", help="subscribe to one that changes all the time")
+    parser.add_argument("--oauth", choices=["code", "credentials"], help="get a token of --issuer, and how")
+    parser.add_argument("--issuer", metavar="URL")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--http", metavar="URL")
     where.add_argument("--stdio", nargs=argparse.REMAINDER, metavar="COMMAND")

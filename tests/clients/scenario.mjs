@@ -59,6 +59,8 @@ export function parseArguments(argv = process.argv.slice(2)) {
       spin: { type: "string", default: "outcomes_spin" },
       resources: { type: "boolean", default: false },
       updates: { type: "boolean", default: false },
+      oauth: { type: "string" },
+      issuer: { type: "string" },
     },
   });
   if (!["auto", "legacy"].includes(values.era)) throw new Error("--era: auto or legacy");

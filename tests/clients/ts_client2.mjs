@@ -1,18 +1,23 @@
 // The TypeScript client of both eras (@modelcontextprotocol/client 2.4) against a host.
 // On stdio with `--era auto` it starts the command twice: a short-lived sibling finds out the era.
-import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
+import { Client, ClientCredentialsProvider, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
+import { connect } from "./oauth.mjs";
 import { main } from "./scenario.mjs";
 
-await main("@modelcontextprotocol/client", async ({ http, command, era }) => {
-  const transport = http
-    ? new StreamableHTTPClientTransport(new URL(http))
-    : new StdioClientTransport({ command: command[0], args: command.slice(1) });
-  const client = new Client(
-    { name: "portcullis-tests", version: "1.0.0" },
-    { versionNegotiation: { mode: era } },
-  );
-  await client.connect(transport);
+await main("@modelcontextprotocol/client", async (args) => {
+  const { http, command, era } = args;
+  const makeClient = () =>
+    new Client({ name: "portcullis-tests", version: "1.0.0" }, { versionNegotiation: { mode: era } });
+  const overHttp = (url, options) => new StreamableHTTPClientTransport(url, options);
+  let client;
+  if (args.oauth) {
+    ({ client } = await connect(args, overHttp, makeClient, ClientCredentialsProvider));
+  } else {
+    client = makeClient();
+    const stdio = () => new StdioClientTransport({ command: command[0], args: command.slice(1) });
+    await client.connect(http ? overHttp(new URL(http)) : stdio());
+  }
   return {
     client,
     call: (params, options) => client.callTool(params, options),

@@ -154,7 +154,7 @@ impl Served {
         loop {
             let Ok(line) = lines.recv_timeout(PATIENCE) else { panic!("the host did not listen: {seen:#?}") };
             if line.contains(mark)
-                && let Some((_, rest)) = line.split_once("http://")
+                && let Some((_, rest)) = line.split_once("://")
             {
                 let address = rest.split('/').next().unwrap_or_default().to_owned();
                 return Self { child, address, lines };
@@ -199,6 +199,13 @@ impl Served {
         let counters = fs::read_to_string(format!("/proc/{}/io", self.child.id())).expect("a process");
         let line = counters.lines().find_map(|line| line.strip_prefix("rchar:")).expect("a counter");
         line.trim().parse().expect("a number")
+    }
+
+    /// Asks it to end, and waits; all that it logged since it was last looked at.
+    pub(crate) fn end(mut self) -> Vec<String> {
+        interrupt(&self.child);
+        self.child.wait().expect("an end");
+        self.lines.iter().collect()
     }
 
     /// Asks it to end, and waits.

@@ -20,6 +20,9 @@ mod grants;
 mod harden;
 mod host;
 mod kv;
+mod limits;
+mod oauth;
+mod pressure;
 mod protocol;
 mod raw;
 #[path = "../store/contract/server.rs"]
@@ -27,4 +30,5 @@ mod redis;
 mod resources;
 mod shared;
 mod socket;
+mod tls;
 mod tools;

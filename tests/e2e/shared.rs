@@ -20,8 +20,10 @@ const TEAM: &str = "
 allow = [\"*\"]
 [agents.alice]
 role = \"any\"
+concurrency = 50
 [agents.bob]
 role = \"any\"
+concurrency = 50
 ";
 
 /// The plugin `notes` with these grants, and what else stands in the configuration.

@@ -132,6 +132,9 @@ pub enum Event<'a> {
     LogInRefused {
         /// Why. Nothing of what was shown.
         reason: &'a str,
+        /// From where: the other end of the connection, or what a trusted proxy says.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<std::net::IpAddr>,
     },
     /// An operator made a key.
     #[serde(rename = "key.made")]
@@ -227,7 +230,7 @@ pub enum Event<'a> {
         call: u64,
         /// How it ended.
         outcome: Outcome,
-        /// The rule that denied it.
+        /// The rule that denied it, or the limit of its agent.
         #[serde(skip_serializing_if = "Option::is_none")]
         rule: Option<&'a str>,
         /// What it used.
@@ -298,6 +301,8 @@ pub enum Outcome {
     BadArguments,
     /// No rule allowed the call; nothing ran.
     Denied,
+    /// Its agent asks for more than it may; nothing ran.
+    Limited,
     /// The guest trapped.
     Trapped,
     /// The guest left through `exit`.

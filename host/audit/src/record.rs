@@ -105,9 +105,21 @@ impl CallRecord {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn deny(mut self, rule: &str) -> Result<(), AuditError> {
+    pub fn deny(self, rule: &str) -> Result<(), AuditError> {
+        self.refuse(Outcome::Denied, rule)
+    }
+
+    /// Writes that the agent asks for more than it may, and by which limit.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn limit(self, rule: &str) -> Result<(), AuditError> {
+        self.refuse(Outcome::Limited, rule)
+    }
+
+    fn refuse(mut self, outcome: Outcome, rule: &str) -> Result<(), AuditError> {
         self.open = false;
-        let (outcome, used) = (Outcome::Denied, Used::default());
+        let used = Used::default();
         self.ledger.append(&Event::CallOutcome { call: self.call, outcome, rule: Some(rule), used })?;
         Ok(())
     }

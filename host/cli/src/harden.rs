@@ -86,8 +86,15 @@ fn restrict(path: &Path, config: &Config, state: &Path, granted: &Reachable, how
     let write =
         read | make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer});
     let mut rules: Vec<(PathBuf, BitFlags<AccessFs>)> = vec![(state.to_owned(), write | AccessFs::MakeSock)];
-    for file in [path, &config.lock].into_iter().chain(config.plugins.iter().map(|plugin| plugin.source.as_path())) {
+    let issuer = config.oauth.as_ref().and_then(|oauth| oauth.jwks()).map(PathBuf::as_path);
+    let sources = config.plugins.iter().map(|plugin| plugin.source.as_path());
+    for file in [path, &config.lock].into_iter().chain(sources).chain(issuer) {
         // Files are replaced, so that their folders count; of a link, both.
+        for file in [Some(file.to_owned()), file.canonicalize().ok()].into_iter().flatten() {
+            rules.push((folder_of(&file), read));
+        }
+    }
+    for file in config.door.tls.iter().flat_map(|(cert, key)| [cert, key]) {
         for file in [Some(file.to_owned()), file.canonicalize().ok()].into_iter().flatten() {
             rules.push((folder_of(&file), read));
         }

@@ -8,7 +8,9 @@ use std::{
 
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
-use portcullis_gateway::{Counter, Desk, Doorkeeper, Gateway, KeyFile, Reload, Resources, SharedContext};
+use portcullis_gateway::{
+    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, KeyFile, OAuth, Reload, Resources, SharedContext,
+};
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
     Runtime, RuntimeOptions, SecretError, StateDir, StateError, Surroundings, read_secret,
@@ -43,6 +45,8 @@ struct Around<'a> {
     /// Whether clients are served: only they read shared context as resources.
     serves: bool,
     calls: Calls,
+    /// Whose tokens open its doors.
+    oauth: Option<OAuth>,
 }
 
 /// How many calls there may be at one time.
@@ -103,7 +107,10 @@ impl Host {
         };
         let store = opened.then_some((&config.store, &*config.buckets));
         let calls = Calls { computing: config.max_concurrent_calls, waiting: config.max_waiting_calls };
-        let around = Around { folder, reachable, store, serves: opens == Opens::Always, calls };
+        let serves = opens == Opens::Always;
+        // Only a host with doors has a use for the issuer's keys.
+        let oauth = config.oauth.clone().filter(|_| serves);
+        let around = Around { folder, reachable, store, serves, calls, oauth };
         let statutes = config.statutes.clone();
         Self::furnish(&config.state_dir, around, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
@@ -121,7 +128,7 @@ impl Host {
         let store = serves.then_some((&embedded, &[][..]));
         // Without a grant nothing waits.
         let calls = Calls { computing: calls, waiting: 0 };
-        let around = Around { folder: Path::new(""), reachable: None, store, serves, calls };
+        let around = Around { folder: Path::new(""), reachable: None, store, serves, calls, oauth: None };
         let statutes = Statutes::default();
         Self::furnish(state_dir, around, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
@@ -137,7 +144,7 @@ impl Host {
         raise_descriptors();
         let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
         let (ledger, session) = records(&state, command)?;
-        let Around { folder, reachable, store, serves, calls } = around;
+        let Around { folder, reachable, store, serves, calls, oauth } = around;
         let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
         let context = store.zip(shared.clone()).filter(|_| serves).map(|((_, buckets), warehouse)| SharedContext {
             warehouse,
@@ -152,11 +159,15 @@ impl Host {
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), admission(&state)?, purpose);
         state.subdirectory("keys").map_err(|error| state_fault(&error))?;
         let ring = key_file(&state).read().map_err(|error| fault(&error, error.hint()))?;
-        let keeper = Doorkeeper::new(statutes, ring, Arc::clone(&ledger), SystemTime::now);
+        let spent = state.subdirectory("agents").map_err(|error| state_fault(&error))?.join("fuel.json");
+        let allowances = Allowances::open(spent, Clocks::of_this_machine());
+        let allowances = allowances.map_err(|error| fault(&error, Some(error.hint())))?;
+        let keeper = Doorkeeper::with_tokens(statutes, ring, oauth, Arc::clone(&ledger), SystemTime::now);
         let resources = context.and_then(|context| {
             Resources::new(context, Arc::clone(&ledger), Arc::clone(&keeper), tokio::runtime::Handle::current())
         });
-        let gateway = Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, session, shared, resources);
+        let gateway =
+            Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, allowances, session, shared, resources);
         Ok(Self { state, ledger, catalogue, gateway })
     }
 

@@ -31,6 +31,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 use self::resources::Seats;
 use crate::{
     auth::Caller,
+    http::SlowDown,
     pipeline::{Ended, Gateway, Incoming},
     reply,
     resources::To,
@@ -228,6 +229,11 @@ impl Handler {
             ended = self.run(principal, request, &context) => ended,
             () = context.ct.cancelled() => return Err(reply::cancelled()),
         };
+        if let Ended::Limited(exceeded) = &ended
+            && let Some(told) = context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<SlowDown>())
+        {
+            told.after(exceeded.again);
+        }
         let mut result: CallToolResult = reply::reply(&tool, ended)?;
         result.meta = self.meta(&context);
         Ok(result.into())

@@ -1,17 +1,27 @@
 //! The door of Streamable HTTP: `/mcp` for both eras, `/healthz`, `/readyz`.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+mod connection;
+mod peers;
+mod request;
+mod tls;
+mod unread;
 
-use axum::{Router, http::StatusCode, routing::get, serve::Listener};
+use std::{future::ready, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Json, Router, extract::Path, http::StatusCode, response::IntoResponse, routing::get};
+use ipnet::IpNet;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
-};
+use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
 
+use self::{connection::Accepted, peers::Peers};
+pub(crate) use self::{peers::CLIENT, request::SlowDown};
+pub use self::{
+    peers::PeerBounds,
+    tls::{Tls, TlsError},
+};
 use crate::{
-    auth::{self, Bindings},
+    auth::{self, Bindings, METADATA, Tokens},
     desk::store_trouble,
     handler::{ServerName, Shared, Who},
     pipeline::{Gateway, MAX_MESSAGE},
@@ -23,14 +33,31 @@ use crate::{
 const GRACE: Duration = Duration::from_secs(5);
 /// Connections that wait for a thread to take them up.
 const MAX_HANDED: usize = 128;
-/// How long to wait after a connection could not be accepted.
-const BREATH: Duration = Duration::from_millis(100);
+/// Names that `Host` may have on a door of this machine alone: a page in a browser that has another name for the address is
+/// somebody else's (DNS rebinding; ../shared/THREATS.md, A7).
+const OWN_HOSTS: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// The listening socket, bound before anything is served through it, and before any thread of the process starts.
 #[derive(Debug)]
 pub struct HttpDoor {
     listener: std::net::TcpListener,
     address: SocketAddr,
+    terms: HttpTerms,
+}
+
+/// On which terms a door is open.
+#[derive(Clone, Debug)]
+pub struct HttpTerms {
+    /// Whether callers have to say who they are.
+    pub asks: bool,
+    /// The certificate, where the door speaks TLS itself.
+    pub tls: Option<Arc<Tls>>,
+    /// Where proxies are whose word on their clients is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Names that `Host` may have beside those of this machine.
+    pub public_hosts: Vec<String>,
+    /// How many connections there may be.
+    pub bounds: PeerBounds,
 }
 
 /// The door could not be opened.
@@ -55,12 +82,20 @@ pub enum HttpError {
     Serve(#[source] io::Error),
 }
 
+impl HttpTerms {
+    /// For a door of one machine, at which nobody is asked who they are.
+    pub fn of_this_machine() -> Self {
+        let bounds = PeerBounds { all: 256, of_address: 256 };
+        Self { asks: false, tls: None, trusted_proxies: Vec::new(), public_hosts: Vec::new(), bounds }
+    }
+}
+
 impl HttpError {
     /// What to write instead.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotLoopback { address } => Some(format!(
-                "listen on this machine alone, `127.0.0.1:{}`, or name agents: `[agents.NAME]`",
+                "listen on this machine alone, `127.0.0.1:{}`, or name agents, `[agents.NAME]`, or an issuer, `[auth.oauth]`",
                 address.port()
             )),
             Self::Bind { address, source } if source.kind() == io::ErrorKind::AddrInUse => {
@@ -72,19 +107,29 @@ impl HttpError {
 }
 
 impl HttpDoor {
-    /// Binds `address`, which must be of this machine alone unless callers have to say who they are (`asks`).
+    /// Binds `address`, which must be of this machine alone unless callers have to say who they are.
     ///
     /// # Errors
     /// When it is not, or is taken.
-    pub fn bind(address: SocketAddr, asks: bool) -> Result<Self, HttpError> {
-        if !asks && !address.ip().is_loopback() {
+    pub fn bind(address: SocketAddr, terms: HttpTerms) -> Result<Self, HttpError> {
+        if !terms.asks && !address.ip().is_loopback() {
             return Err(HttpError::NotLoopback { address });
         }
         let bind = |source| HttpError::Bind { address, source };
         let listener = std::net::TcpListener::bind(address).map_err(bind)?;
         listener.set_nonblocking(true).map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, terms })
+    }
+
+    /// Whether keys and tokens cross the network for everybody on the way to read.
+    pub fn is_in_the_clear(&self) -> bool {
+        !self.address.ip().is_loopback() && self.terms.tls.is_none() && self.terms.trusted_proxies.is_empty()
+    }
+
+    /// The certificate, where the door speaks TLS itself.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.terms.tls.as_ref()
     }
 
     /// The address, with the port that was picked.
@@ -103,105 +148,81 @@ impl HttpDoor {
         shutdown: CancellationToken,
     ) -> Result<(), HttpError> {
         let listener = TcpListener::from_std(self.listener).map_err(HttpError::Serve)?;
-        let router = router(gateway, &name, &shutdown);
+        let HttpTerms { asks: _, tls, trusted_proxies, public_hosts, bounds } = self.terms;
+        let peers = Peers::new(bounds, trusted_proxies);
+        let router = router(gateway, &name, &public_hosts, &peers, &shutdown);
         let (senders, threads): (Vec<_>, Vec<_>) = (0..threads::count())
             .map(|number| {
-                let (sender, streams) = mpsc::channel(MAX_HANDED);
-                let (door, router) = (Handed { streams, address: self.address }, router.clone());
-                let shutdown = shutdown.clone();
+                let (sender, handed) = mpsc::channel(MAX_HANDED);
+                let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
                 let name = format!("portcullis-{number}");
-                (sender, threads::on_own_thread(name, move || serve(door, router, shutdown)))
+                (sender, threads::on_own_thread(name, move || serve(handed, tls, router, shutdown)))
             })
             .unzip();
         let all = futures::future::try_join_all(threads);
         tokio::select! {
             ended = all => ended.map(drop).map_err(HttpError::Serve),
-            () = accept(listener, &senders) => Ok(()),
+            () = connection::accept(listener, peers, &senders) => Ok(()),
         }
     }
 }
 
-/// Takes connections in and hands them out. Never ends.
-async fn accept(listener: TcpListener, threads: &[mpsc::Sender<std::net::TcpStream>]) {
-    let mut turns = threads.iter().cycle();
-    loop {
-        let accepted = async {
-            let (stream, _) = listener.accept().await?;
-            // Without it every streamed reply waits 40 ms for an acknowledgement that the client delays.
-            stream.set_nodelay(true)?;
-            stream.into_std()
-        };
-        match accepted.await {
-            Ok(stream) => {
-                if let Some(thread) = turns.next() {
-                    // A thread that is gone has told why.
-                    _ = thread.send(stream).await;
-                }
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                // Out of descriptors, most likely: others have to end first.
-                tokio::time::sleep(BREATH).await;
-            }
-        }
-    }
-}
-
-/// A thread's share of the connections.
-struct Handed {
-    streams: mpsc::Receiver<std::net::TcpStream>,
-    address: SocketAddr,
-}
-
-impl Listener for Handed {
-    type Io = TcpStream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (TcpStream, SocketAddr) {
-        loop {
-            let Some(stream) = self.streams.recv().await else { return std::future::pending().await };
-            let peer = stream.peer_addr();
-            // A connection that is gone already is no loss.
-            if let (Ok(stream), Ok(peer)) = (TcpStream::from_std(stream), peer) {
-                return (stream, peer);
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.address)
-    }
-}
-
-fn router(gateway: Arc<Gateway>, name: &ServerName, shutdown: &CancellationToken) -> Router {
+fn router(
+    gateway: Arc<Gateway>,
+    name: &ServerName,
+    public_hosts: &[String],
+    peers: &Arc<Peers>,
+    shutdown: &CancellationToken,
+) -> Router {
+    let own = gateway.keeper().tokens().map(Tokens::authority);
     let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)
         .with_cancellation_token(shutdown.child_token())
+        // What clients know this host by, where the configuration says that, and this machine.
+        .with_allowed_hosts(OWN_HOSTS.into_iter().map(str::to_owned).chain(public_hosts.iter().cloned()).chain(own))
         // A page in a browser has an Origin; only pages of this machine may have one here.
         .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"].map(str::to_owned))
         .enforce_origin_validation();
     let mcp = StreamableHttpService::new(move || Ok(handler.for_caller()), Arc::new(Sessions::new()), config);
     let guard = axum::middleware::from_fn_with_state(Bindings::new(Arc::clone(gateway.keeper())), auth::guard);
-    Router::new()
+    let router = Router::new()
         .route_service("/mcp", mcp)
-        .route_layer(guard)
+        // The innermost first: who it is is asked before a body is read, and from where before that.
+        .route_layer(axum::middleware::from_fn(request::bounded))
+        .route_layer(guard);
+    let router = match gateway.keeper().tokens() {
+        Some(tokens) => described(router, tokens, name),
+        None => router,
+    };
+    router
+        .route_layer(axum::middleware::from_fn_with_state(Arc::clone(peers), request::whose))
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(move || readiness(Arc::clone(&gateway))))
 }
 
-/// One thread's server.
-async fn serve(door: Handed, router: Router, shutdown: CancellationToken) {
-    let told = shutdown.clone();
-    let server = axum::serve(door, router).with_graceful_shutdown(async move { told.cancelled().await });
+/// With what says where tokens are to be had: for the whole host, and for the address that clients have, behind a proxy
+/// too (RFC 9728, section 3.1). Anybody may read it.
+fn described(router: Router, tokens: &Tokens, name: &ServerName) -> Router {
+    let metadata = Json(tokens.metadata(&name.0));
+    let own = tokens.path().trim_matches('/').to_owned();
+    let whole = metadata.clone();
+    let of_path = move |Path(path): Path<String>| {
+        let there = path == "mcp" || path == own;
+        ready(if there { metadata.clone().into_response() } else { StatusCode::NOT_FOUND.into_response() })
+    };
+    router.route(METADATA, get(move || ready(whole.clone()))).route(&format!("{METADATA}/{{*path}}"), get(of_path))
+}
+
+/// One thread's server: after the shutdown, what is in flight has a while to end.
+async fn serve(handed: mpsc::Receiver<Accepted>, tls: Option<Arc<Tls>>, router: Router, shutdown: CancellationToken) {
     let forced = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        // It never fails; it ends at the shutdown.
-        _ = server.into_future() => (),
+        () = connection::serve(handed, tls, router, shutdown.clone()) => (),
         () = forced => (),
     }
 }

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod auth;
 mod desk;
 mod handler;
@@ -19,13 +20,17 @@ mod subscribers;
 mod threads;
 mod tools;
 
-pub use auth::{ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, Refused};
+pub use allowance::{Allowances, Clocks, Exceeded, SpentError};
+pub use auth::{
+    ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, OAuth, OAuthError, Refused, TokenRefusal,
+    look as look_for_keys,
+};
 pub use desk::{
     Bytes, Called, CalledEnd, Counter, Desk, KvAnswer, KvChange, KvChangeKind, KvEntry, KvFault, KvRefusal, KvRequest,
     KvStats, KvWhen, Listed, Mend, Printed, Reload, Row, STORE_PATIENCE, called, store_trouble,
 };
 pub use handler::{ServerName, Who};
-pub use http::{HttpDoor, HttpError};
+pub use http::{HttpDoor, HttpError, HttpTerms, PeerBounds, Tls, TlsError};
 pub use pipeline::{Ended, Gateway, Incoming};
 pub use resources::{Address, Resources, SharedContext};
 pub use socket::{

@@ -9,7 +9,11 @@ use portcullis_store::Warehouse;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::{auth::Doorkeeper, resources::Resources};
+use crate::{
+    allowance::{Allowances, Exceeded},
+    auth::Doorkeeper,
+    resources::Resources,
+};
 
 /// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
 pub(crate) const MAX_MESSAGE: usize = 4 << 20;
@@ -20,6 +24,7 @@ pub struct Gateway {
     catalogue: Arc<Catalogue>,
     ledger: Arc<Ledger>,
     keeper: Arc<Doorkeeper>,
+    allowances: Arc<Allowances>,
     store: Option<Arc<Warehouse>>,
     session: String,
     resources: Option<Arc<Resources>>,
@@ -47,6 +52,8 @@ pub enum Ended {
     UnknownTool,
     /// No rule allows it.
     Denied,
+    /// Its agent asks for more than it may just now. Nothing ran.
+    Limited(Exceeded),
     /// It was recorded, and it ended so.
     Answered(Result<Reply, CallError>, Box<Account>),
     /// It could not be recorded. It did not run, or its result is withheld.
@@ -65,17 +72,18 @@ pub struct Account {
 }
 
 impl Gateway {
-    /// Doors over `catalogue` that record in `ledger`; `session` is the ledger's name of this process.
+    /// Doors over `catalogue` that record in `ledger` and count what agents ask for in `allowances`; `session` is the ledger's name of this process.
     /// Shared context is kept in `store`, and read by clients as `resources`, where there are any.
     pub fn new(
         catalogue: Arc<Catalogue>,
         ledger: Arc<Ledger>,
         keeper: Arc<Doorkeeper>,
+        allowances: Arc<Allowances>,
         session: String,
         store: Option<Arc<Warehouse>>,
         resources: Option<Arc<Resources>>,
     ) -> Arc<Self> {
-        Arc::new(Self { catalogue, ledger, keeper, store, session, resources })
+        Arc::new(Self { catalogue, ledger, keeper, allowances, store, session, resources })
     }
 
     /// Shared context as resources, where the configuration opens a bucket.
@@ -118,10 +126,27 @@ impl Gateway {
                     .map_or_else(|error| self.not_recorded(&error), |()| Ended::Denied);
             }
         };
+        // After the decision: of a tool that one may not call, one does not learn by a limit either.
+        let mut admitted = match self.allowances.admit(permit.principal(), permit.limits().fuel) {
+            Ok(admitted) => admitted,
+            Err(exceeded) => {
+                let rule = format!("`{}` of the agent `{}`", exceeded.limit, permit.principal());
+                return record
+                    .limit(&rule)
+                    .map_or_else(|error| self.not_recorded(&error), |()| Ended::Limited(exceeded));
+            }
+        };
         let id = format!("{}-{}", self.session, record.call());
         let Incoming { arguments, reports, .. } = call;
         let notes = record.notes();
+        if let Some(admitted) = &mut admitted {
+            admitted.begins();
+        }
         let end = tool.call(ToolCall { permit, arguments, id, notes: notes.clone(), reports, received }).await;
+        if let Some(admitted) = admitted {
+            // One that never began used nothing.
+            admitted.settle(end.as_ref().map_or(Some(0), |end| end.used.fuel));
+        }
         let (result, mut account) = settle(end, received);
         account.refusals = notes.refusals();
         self.tell_operator(&rules.tool, &result, &account);

@@ -25,6 +25,7 @@ pub(crate) fn reply(tool: &str, ended: Ended) -> Result<CallToolResult, ErrorDat
             let shown: String = tool.chars().take(128).flat_map(char::escape_debug).collect();
             Err(ErrorData::invalid_params(format!("unknown tool: `{shown}`"), None))
         }
+        Ended::Limited(exceeded) => Ok(failure(exceeded.to_string(), 0)),
         Ended::NotRecorded => Err(ErrorData::internal_error("the call could not be recorded, so it was refused", None)),
         Ended::Answered(Ok(Reply::Structured(object)), _) => {
             let text = serde_json::to_string(&object)

@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod allowance;
 mod change;
 mod decide;
 mod digest;
@@ -16,8 +17,10 @@ mod reach;
 mod role;
 mod secret_source;
 mod size;
+mod subject;
 mod tool;
 
+pub use allowance::{Allowance, AllowanceOverride, MAX_AGENT_CONCURRENCY, MAX_CALLS_PER_MINUTE, MAX_FUEL_PER_DAY};
 pub use change::{Change, ChangeKind};
 pub use decide::{Denied, Permit, decide, may_read};
 pub use digest::{Digest, DigestError, hex};
@@ -39,4 +42,5 @@ pub use role::{
     Agent, MAX_PATTERNS, PatternError, ResourcePattern, Role, RoleRules, Statutes, StatutesError, ToolPattern, Verdict,
 };
 pub use secret_source::SecretSource;
+pub use subject::{MAX_SUBJECT, Subject, SubjectError};
 pub use tool::{Annotations, AnnotationsError, ToolDefinition, ToolRules};

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::Path, path::PathBuf, process::ExitCode, sync::A
 
 use portcullis_authoring::{BuildOptions, DEBOUNCE, PluginSource, find_plugins, watch};
 use portcullis_catalogue::PluginSpec;
-use portcullis_gateway::{Found, Hello, HttpDoor, ServerName, SocketDoor, Wants, seek};
+use portcullis_gateway::{Found, Hello, HttpDoor, HttpTerms, ServerName, SocketDoor, Wants, seek};
 use portcullis_policy::{Limits, snake_case};
 use portcullis_runtime::StateDir;
 
@@ -118,7 +118,7 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
     let shutdown = shutdown()?;
     let socket = own()?;
     // Before the build, which takes long: an address that is taken is said at once.
-    let door = HttpDoor::bind(http, false).map_err(|error| fault(&error, error.hint()))?;
+    let door = HttpDoor::bind(http, HttpTerms::of_this_machine()).map_err(|error| fault(&error, error.hint()))?;
     let address = door.address();
     let mut workspace = find(&dirs)?;
     // Before the build too: what changes meanwhile is not lost.

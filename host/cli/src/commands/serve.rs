@@ -10,8 +10,8 @@ use std::{
 };
 
 use portcullis_gateway::{
-    Connections, Found, Hello, HttpDoor, KeyRing, Listed, Mend, RelayEnd, ServerName, SocketDoor, Wants, Who, relay,
-    seek, serve_stdio,
+    Connections, Found, Hello, HttpDoor, HttpTerms, KeyRing, Listed, Mend, OAuth, PeerBounds, RelayEnd, ServerName,
+    SocketDoor, Tls, Wants, Who, relay, seek, serve_stdio,
 };
 use portcullis_policy::AgentName;
 use portcullis_runtime::StateDir;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     beside::{Way, gone, identity, way},
     commands::shutdown,
-    config::Config,
+    config::{Config, DoorSpec},
     harden::{self, Harden, Reachable},
     host::{APPROVALS, Host, key_file, start_fault, state_fault},
     render::{Fault, fault},
@@ -84,10 +84,25 @@ pub(crate) fn prepare(path: PathBuf, how: How) -> anyhow::Result<Prepared> {
     let socket = SocketDoor::open(owner).map_err(|error| fault(&error, error.hint()))?;
     // Before all that takes long: an address that is taken is said at once.
     let address = (!stdio).then(|| http.unwrap_or(config.http));
-    let bind = |address| HttpDoor::bind(address, config.statutes.has_agents());
-    let door = address.map(bind).transpose().map_err(|error| fault(&error, error.hint()))?;
+    let door = address.map(|address| open_door(&config, address)).transpose()?;
     let reachable = confine()?;
     Ok(Prepared::Host(Box::new(Serve { path, config, strict, who, door, socket, reachable })))
+}
+
+/// Opens the door of HTTP as it is configured.
+fn open_door(config: &Config, address: SocketAddr) -> anyhow::Result<HttpDoor> {
+    let DoorSpec { tls, trusted_proxies, public_hosts, connections: (all, of_address) } = config.door.clone();
+    let tls = tls.map(|(cert, key)| Tls::open(cert, key)).transpose().map_err(|error| fault(&error, error.hint()))?;
+    let bounds = PeerBounds { all, of_address };
+    let terms = HttpTerms { asks: config.asks(), tls, trusted_proxies, public_hosts, bounds };
+    let door = HttpDoor::bind(address, terms).map_err(|error| fault(&error, error.hint()))?;
+    if door.is_in_the_clear() {
+        tracing::warn!(
+            "keys cross the network in the clear: write `[server.tls]` with `cert` and `key`, or `trusted-proxies` of `[server]` \
+             where a proxy speaks TLS"
+        );
+    }
+    Ok(door)
 }
 
 /// Only a second owner is refused: clients of standard input and output share the first.
@@ -107,7 +122,9 @@ impl Serve {
         let host = Host::serving(&config, "serve", reachable)?;
         // Before the plugins are read: what changes meanwhile is not lost.
         let mut watch = Watch::new(host.state.path())?;
-        look_after(&mut watch, &path, &config, &host);
+        let tls = door.as_ref().and_then(|door| door.tls().cloned());
+        let reads = Reads { path: &path, tls: tls.as_deref() };
+        look_after(&mut watch, &reads, &config, &host);
         host.apply(config.plugins.clone()).await?;
         if strict {
             host.catalogue.settled().await;
@@ -126,17 +143,19 @@ impl Serve {
                 }
                 Some(door) => {
                     let address = door.address();
-                    let asked = if gateway.keeper().asks() { "asking for keys" } else { "without authentication" };
+                    let asked =
+                        if gateway.keeper().asks() { "asking for keys or tokens" } else { "without authentication" };
                     let whom =
                         if address.ip().is_loopback() { "to this machine alone" } else { "to other machines too" };
-                    tracing::info!("serving at http://{address}/mcp, {whom}, {asked}");
+                    let scheme = if door.tls().is_some() { "https" } else { "http" };
+                    tracing::info!("serving at {scheme}://{address}/mcp, {whom}, {asked}");
                     Ok(door.serve(gateway, name, shutdown.clone()).await?)
                 }
             }
         };
         let served = tokio::select! {
             served = serving => served,
-            () = reloading(&mut watch, &mut asked, &path, config, &host) => Ok(()),
+            () = reloading(&mut watch, &mut asked, &reads, config, &host) => Ok(()),
         };
         shutdown.cancel();
         let owner = connections.closed().await?;
@@ -217,11 +236,20 @@ fn as_configured(listed: &Listed) -> anyhow::Result<()> {
     Err(Fault::error(message, plugin.next.clone().or_else(|| Some("portcullis list".into()))))
 }
 
-fn look_after(watch: &mut Watch, path: &Path, config: &Config, host: &Host) {
+/// What is read again when it changes, beside the lock, the keys and the components.
+struct Reads<'a> {
+    path: &'a Path,
+    tls: Option<&'a Tls>,
+}
+
+fn look_after(watch: &mut Watch, reads: &Reads<'_>, config: &Config, host: &Host) {
     let record = host.state.join(APPROVALS).join("accepted.json");
     let keys = key_file(&host.state);
     let sources = config.plugins.iter().map(|plugin| plugin.source.as_path());
-    watch.look_after(sources.chain([path, config.lock.as_path(), record.as_path(), keys.path()]));
+    let issuer = config.oauth.as_ref().and_then(OAuth::jwks).map(PathBuf::as_path);
+    let tls = reads.tls.into_iter().flat_map(Tls::files);
+    let own = [reads.path, config.lock.as_path(), record.as_path(), keys.path()];
+    watch.look_after(sources.chain(own).chain(issuer).chain(tls));
 }
 
 /// Applies each change of the configuration, the lock, the record and the components, and looks when it is asked to. Never
@@ -229,7 +257,7 @@ fn look_after(watch: &mut Watch, path: &Path, config: &Config, host: &Host) {
 async fn reloading(
     watch: &mut Watch,
     asked: &mut mpsc::Receiver<oneshot::Sender<Vec<Mend>>>,
-    path: &Path,
+    reads: &Reads<'_>,
     mut config: Config,
     host: &Host,
 ) {
@@ -238,7 +266,7 @@ async fn reloading(
             () = watch.changed() => None,
             Some(told) = asked.recv() => Some(told),
         };
-        let wrong = reload(watch, path, &mut config, host).await;
+        let wrong = reload(watch, reads, &mut config, host).await;
         if let Some(told) = told {
             // Whoever asked may have gone.
             _ = told.send(wrong);
@@ -247,9 +275,9 @@ async fn reloading(
 }
 
 /// Reads everything again. What is wrong.
-async fn reload(watch: &mut Watch, path: &Path, config: &mut Config, host: &Host) -> Vec<Mend> {
+async fn reload(watch: &mut Watch, reads: &Reads<'_>, config: &mut Config, host: &Host) -> Vec<Mend> {
     let mut wrong = Vec::new();
-    match Config::read(path) {
+    match Config::read(reads.path) {
         Ok(read) => {
             let plugins = config.plugins.clone();
             if read.with_plugins_of(config) != *config {
@@ -274,7 +302,14 @@ async fn reload(watch: &mut Watch, path: &Path, config: &mut Config, host: &Host
             host.gateway.keeper().replace(config.statutes.clone(), KeyRing::default());
         }
     }
-    look_after(watch, path, config, host);
+    if let Some(Err(error)) = reads.tls.map(Tls::reload) {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the certificate in use stays: the new one cannot be used"
+        );
+        wrong.push(Mend { what: "the certificate could not be read again".into(), hint: error.hint() });
+    }
+    look_after(watch, reads, config, host);
     if let Err(errors) = host.catalogue.apply(config.plugins.clone()).await {
         tracing::error!(error = %start_fault(&errors), "the configuration was applied in part");
         wrong.extend(errors.iter().map(|error| Mend { what: error.to_string(), hint: Some(error.hint()) }));

@@ -46,6 +46,41 @@ pub(crate) struct File {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, Agent>")]
     pub(crate) agents: BTreeMap<AgentName, Agent>,
+    /// How much each agent may ask of the host, where `[agents.NAME]` says nothing else. It bounds agents alone: the operator
+    /// owns the machine, and clients without authentication are bounded by what bounds the host.
+    #[serde(default)]
+    pub(crate) agent_defaults: Allowance,
+    /// Who else may say who calls.
+    #[serde(default)]
+    pub(crate) auth: Auth,
+}
+
+/// How callers over HTTP say who they are, beside the keys of agents.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Auth {
+    /// An issuer of OAuth 2.1 whose tokens open, as its JWTs say: `[auth.oauth]`. With it, callers over HTTP have to say
+    /// who they are.
+    pub(crate) oauth: Option<OAuth>,
+}
+
+/// An issuer, and what of its tokens is looked at. RS256, ES256 and EdDSA are verified.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct OAuth {
+    /// What tokens have in `iss`, letter for letter; with https, or http on this machine. Its keys are found by discovery,
+    /// unless `jwks` names a file. Example: `issuer = "https://id.example"`
+    pub(crate) issuer: String,
+    /// What tokens must have in `aud`: the address that clients have of this host. Example: `audience = "https://tools.example/mcp"`
+    pub(crate) audience: String,
+    /// The claim that names a role of `[roles]`: a text, or a list in which one is such a role. Example: `role-claim = "portcullis_role"`
+    pub(crate) role_claim: String,
+    /// Scopes that a token must have all of. Default none. Example: `scopes = ["tools"]`
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+    /// A JSON Web Key Set of the issuer, for a site that cannot reach it; read again when it changes. Example: `jwks = "issuer.json"`
+    #[serde(default)]
+    pub(crate) jwks: Option<PathBuf>,
 }
 
 /// One agent. Its keys are made by `portcullis key new NAME`.
@@ -55,6 +90,32 @@ pub(crate) struct Agent {
     /// A role of `[roles]`. Example: `role = "researcher"`
     #[schemars(with = "String")]
     pub(crate) role: RoleName,
+    /// Its calls at one time, those that wait included, from 1 to 5000. One more is refused. Default 16, a quarter of what a
+    /// host computes at one time. Example: `concurrency = 4`
+    #[schemars(range(min = 1, max = 5000))]
+    pub(crate) concurrency: Option<u32>,
+    /// Its calls a minute, from 1 to 1e7; a minute's worth may come at once, and comes back evenly. Default 600.
+    /// Example: `calls-per-minute = 120`
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(crate) calls_per_minute: Option<u32>,
+    /// Units of computing of all its calls from midnight to midnight, UTC, or `"off"`, the default. A call that begins within
+    /// it runs to its end. A restart forgets nothing of it. Example: `fuel-per-day = 5_000_000_000_000`
+    pub(crate) fuel_per_day: Option<Fuel>,
+}
+
+/// How much agents may ask of the host, all their calls together.
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub(crate) struct Allowance {
+    /// Calls of an agent at one time, those that wait included, from 1 to 5000. Default 16. Example: `concurrency = 4`
+    #[schemars(range(min = 1, max = 5000))]
+    pub(crate) concurrency: Option<u32>,
+    /// Calls of an agent a minute, from 1 to 1e7. Default 600. Example: `calls-per-minute = 120`
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub(crate) calls_per_minute: Option<u32>,
+    /// Units of computing of an agent from midnight to midnight, UTC, or `"off"`, the default.
+    /// Example: `fuel-per-day = 5_000_000_000_000`
+    pub(crate) fuel_per_day: Option<Fuel>,
 }
 
 /// Where shared context is kept.
@@ -130,6 +191,32 @@ pub(crate) struct Server {
     /// sandbox, with the memory that it has reached. Example: `max-waiting-calls = 256`
     #[schemars(range(max = 4000))]
     pub(crate) max_waiting_calls: u32,
+    /// Connections over HTTP at one time, from 1 to 100000; one more is closed at once. Each takes a descriptor and some tens of
+    /// kilobytes. Example: `max-connections = 1024`
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(crate) max_connections: u32,
+    /// The same of one address, or of one /64 of IPv6; for a client behind a trusted proxy, its requests at one time. Half of all
+    /// by default, so that nobody has all of them. Example: `max-connections-per-address = 512`
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(crate) max_connections_per_address: u32,
+    /// The certificate of this host, where it speaks TLS itself: `[server.tls]`.
+    pub(crate) tls: Option<Tls>,
+    /// Networks of proxies in front of this host. What they write in `Forwarded` or `X-Forwarded-For` is believed, for limits and
+    /// in the audit log; of anybody else it is not looked at. Example: `trusted-proxies = ["10.0.0.0/8"]`
+    pub(crate) trusted_proxies: Vec<String>,
+    /// Names, with a port or without, by which clients reach this host, beside those of this machine.
+    /// Example: `public-hosts = ["tools.example"]`
+    pub(crate) public_hosts: Vec<String>,
+}
+
+/// TLS 1.2 and 1.3, spoken by the host itself. Both files are read again when they change.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Tls {
+    /// The chain in PEM, the host's own certificate first. Example: `cert = "tls/chain.pem"`
+    pub(crate) cert: PathBuf,
+    /// Its key in PEM, readable by its owner alone. Example: `key = "tls/key.pem"`
+    pub(crate) key: PathBuf,
 }
 
 impl Default for Server {
@@ -139,6 +226,11 @@ impl Default for Server {
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             max_concurrent_calls: 64,
             max_waiting_calls: 256,
+            max_connections: 1024,
+            max_connections_per_address: 512,
+            tls: None,
+            trusted_proxies: Vec::new(),
+            public_hosts: Vec::new(),
         }
     }
 }

@@ -8,8 +8,10 @@ mod units;
 
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
 use portcullis_audit::Secret;
 use portcullis_catalogue::PluginSpec;
+use portcullis_gateway::OAuth;
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_store::{BucketPattern, Durability, Limits};
 
@@ -27,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) server_name: String,
     /// Where `serve` listens without an argument.
     pub(crate) http: std::net::SocketAddr,
+    /// How many connections there may be, from where, and by which names.
+    pub(crate) door: DoorSpec,
     /// Calls that compute at one time.
     pub(crate) max_concurrent_calls: u32,
     /// Calls that wait for a change at one time.
@@ -37,8 +41,23 @@ pub(crate) struct Config {
     pub(crate) buckets: Vec<BucketSpec>,
     /// Roles and agents.
     pub(crate) statutes: Statutes,
+    /// Whose tokens open, where any do.
+    pub(crate) oauth: Option<OAuth>,
     /// The plugins, by name.
     pub(crate) plugins: Vec<PluginSpec>,
+}
+
+/// The door of HTTP, but for its address.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DoorSpec {
+    /// The certificate and its key.
+    pub(crate) tls: Option<(PathBuf, PathBuf)>,
+    /// Whose word on their clients is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Names of this host beside those of this machine.
+    pub(crate) public_hosts: Vec<String>,
+    /// Connections at one time, in all and of one address.
+    pub(crate) connections: (usize, usize),
 }
 
 /// Where shared context is kept.
@@ -94,6 +113,11 @@ impl Config {
     /// This configuration with the plugins, roles and agents of another.
     pub(crate) fn with_plugins_of(&self, other: &Self) -> Self {
         Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), ..self.clone() }
+    }
+
+    /// Whether callers over HTTP have to say who they are.
+    pub(crate) fn asks(&self) -> bool {
+        self.statutes.has_agents() || self.oauth.is_some()
     }
 
     /// Whether a plugin is granted a bucket of the shared context.

@@ -1,15 +1,18 @@
 //! From what is written to what holds: defaults filled in, paths made absolute, bounds checked.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
 
+use ipnet::IpNet;
 use portcullis_audit::Secret;
 use portcullis_catalogue::{PluginSpec, ToolSpec};
+use portcullis_gateway::OAuth;
 use portcullis_policy::{
-    Annotations, Limits, LimitsOverride, PluginName, SecretSource, Statutes, StatutesError, ToolName, snake_case,
+    AgentName, Allowance, AllowanceOverride, Annotations, Limits, LimitsOverride, PluginName, SecretSource, Statutes,
+    StatutesError, ToolName, snake_case,
 };
 use portcullis_store::{BucketPattern, Durability};
 
-use crate::config::{BucketSpec, Config, StoreAt, file};
+use crate::config::{BucketSpec, Config, DoorSpec, StoreAt, file};
 
 /// What is wrong, by its key, and the mend.
 pub(super) struct Wrong {
@@ -43,15 +46,22 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
     if file.server.name.is_empty() || file.server.name.len() > 100 || file.server.name.chars().any(char::is_control) {
         return wrong("`server.name` must have from 1 to 100 bytes of plain text".into(), "name = \"portcullis\"");
     }
+    let door = door(&file.server, folder)?;
     let defaults = limits(&Limits::default(), &file.limits, "limits")?;
     let secrets = file.secrets.into_iter().map(|(name, written)| Ok((name.clone(), secret(&name, written, folder)?)));
     let secrets = Arc::new(secrets.collect::<Result<BTreeMap<_, _>, Wrong>>()?);
     let plugins = file.plugins.into_iter().map(|(name, written)| plugin(name, written, &defaults, &secrets, folder));
+    let has_roles = !file.roles.is_empty();
+    let usual = allowance(&Allowance::default(), file.agent_defaults, "agent-defaults")?;
+    let own = file.agents.iter().map(|(name, agent)| Ok((name.clone(), agent_allowance(&usual, name, agent)?)));
+    let own = own.collect::<Result<BTreeMap<_, _>, Wrong>>()?;
     let agents = file.agents.into_iter().map(|(name, agent)| (name, agent.role)).collect();
-    let statutes = Statutes::new(file.roles, agents).or_else(|error| {
+    let statutes = Statutes::new(file.roles, agents).map(|statutes| statutes.with_allowances(usual, own));
+    let statutes = statutes.or_else(|error| {
         let hint = match &error {
             StatutesError::NoRole { role, .. } => format!("[roles.{role}]"),
             StatutesError::Alike { other, .. } => format!("another name for `{other}`"),
+            StatutesError::OfTokens { agent } => format!("[agents.{}]", agent.as_str().replacen('.', "-", 1)),
             StatutesError::Long { .. } => "patterns with `*`, or a second role".to_owned(),
         };
         wrong(error.to_string(), hint)
@@ -64,10 +74,85 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         lock: folder.join("portcullis.lock"),
         server_name: file.server.name,
         http: file.server.http,
+        door,
         max_concurrent_calls: calls,
         max_waiting_calls: waiting,
+        oauth: file.auth.oauth.map(|written| oauth(written, has_roles, folder)).transpose()?,
         statutes,
         plugins: plugins.collect::<Result<_, _>>()?,
+    })
+}
+
+fn oauth(written: file::OAuth, has_roles: bool, folder: &Path) -> Result<OAuth, Wrong> {
+    if !has_roles {
+        return wrong("`auth.oauth` has no role that a token could name".into(), "[roles.reader]");
+    }
+    let file::OAuth { issuer, audience, role_claim, scopes, jwks } = written;
+    let jwks = jwks.map(|file| folder.join(file));
+    OAuth::new(issuer, audience, role_claim, scopes, jwks).or_else(|error| wrong(error.to_string(), error.hint))
+}
+
+/// Most connections that may be configured: more than that no process has descriptors for by default anywhere.
+const MAX_CONNECTIONS: u32 = 100_000;
+
+fn door(written: &file::Server, folder: &Path) -> Result<DoorSpec, Wrong> {
+    let count = |key: &str, found: u32, default: u32| {
+        if (1..=MAX_CONNECTIONS).contains(&found) {
+            return Ok(found as usize);
+        }
+        wrong(format!("`server.{key}` must be from 1 to {MAX_CONNECTIONS}: {found}"), format!("{key} = {default}"))
+    };
+    // A name, with a port or without, as it stands in a `Host` header.
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '[' | ']');
+    if let Some(host) = written.public_hosts.iter().find(|host| host.is_empty() || !host.chars().all(plain)) {
+        let shown = host.escape_debug();
+        return wrong(
+            format!("`server.public-hosts` must have names: `{shown}`"),
+            "public-hosts = [\"tools.example\"]",
+        );
+    }
+    Ok(DoorSpec {
+        tls: written.tls.as_ref().map(|tls| (folder.join(&tls.cert), folder.join(&tls.key))),
+        trusted_proxies: written.trusted_proxies.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
+        public_hosts: written.public_hosts.clone(),
+        connections: (
+            count("max-connections", written.max_connections, 1024)?,
+            count("max-connections-per-address", written.max_connections_per_address, 512)?,
+        ),
+    })
+}
+
+/// `10.0.0.0/8`, or one address.
+fn network(text: &str) -> Result<IpNet, Wrong> {
+    let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse::<IpNet>().ok().or_else(one).map_or_else(
+        || {
+            let shown = text.escape_debug();
+            wrong(
+                format!("`server.trusted-proxies` must have networks: `{shown}`"),
+                "trusted-proxies = [\"10.0.0.0/8\"]",
+            )
+        },
+        Ok,
+    )
+}
+
+fn agent_allowance(usual: &Allowance, name: &AgentName, agent: &file::Agent) -> Result<Allowance, Wrong> {
+    let file::Agent { role: _, concurrency, calls_per_minute, fuel_per_day } = agent;
+    let (concurrency, calls_per_minute, fuel_per_day) = (*concurrency, *calls_per_minute, *fuel_per_day);
+    allowance(usual, file::Allowance { concurrency, calls_per_minute, fuel_per_day }, &format!("agents.{name}"))
+}
+
+fn allowance(before: &Allowance, written: file::Allowance, key: &str) -> Result<Allowance, Wrong> {
+    let file::Allowance { concurrency, calls_per_minute, fuel_per_day } = written;
+    let over = AllowanceOverride { concurrency, calls_per_minute, fuel_per_day: fuel_per_day.map(|fuel| fuel.0) };
+    before.with(&over).or_else(|error| {
+        let default = match error.limit {
+            "concurrency" => "concurrency = 16",
+            "calls-per-minute" => "calls-per-minute = 600",
+            _ => "fuel-per-day = \"off\"",
+        };
+        wrong(format!("`{key}.{}` must be {}: {}", error.limit, error.range, error.found), default)
     })
 }
 

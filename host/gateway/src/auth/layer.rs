@@ -12,7 +12,7 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+        header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -21,7 +21,7 @@ use futures::StreamExt;
 use portcullis_policy::Principal;
 use serde_json::json;
 
-use super::{Doorkeeper, Pass, Refused};
+use super::{Doorkeeper, Pass, Refused, Tokens};
 
 /// The header that names a session of the older era (MCP 2025-11-25, "Session Management").
 const SESSION: &str = "mcp-session-id";
@@ -58,12 +58,12 @@ impl Bindings {
         Arc::new(Self { keeper, owners: Mutex::default() })
     }
 
-    fn is_of_another(&self, session: &str, principal: &Principal) -> bool {
+    fn is_of_another(&self, session: &str, pass: &Pass) -> bool {
         let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        owners.by_session.get(session).is_none_or(|(_, owner)| owner != principal.as_str())
+        owners.by_session.get(session).is_none_or(|(_, owner)| *owner != pass.owner())
     }
 
-    fn bind(&self, session: &str, principal: &Principal) {
+    fn bind(&self, session: &str, pass: &Pass) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         if owners.by_session.len() >= MAX_BOUND {
             let oldest = owners.by_session.iter().min_by_key(|(_, (number, _))| *number).map(|(id, _)| id.clone());
@@ -71,26 +71,29 @@ impl Bindings {
         }
         let number = owners.next;
         owners.next += 1;
-        owners.by_session.entry(session.to_owned()).or_insert_with(|| (number, principal.as_str().to_owned()));
+        owners.by_session.entry(session.to_owned()).or_insert_with(|| (number, pass.owner()));
     }
 }
 
 /// Lets in who may, and nobody into another's session: that is as if there were none.
 pub(crate) async fn guard(State(bindings): State<Arc<Bindings>>, mut request: Request, next: Next) -> Response {
-    let pass = match bindings.keeper.admit(request.headers(), request.uri()) {
+    let admitted = bindings.keeper.admit(request.headers(), request.uri()).await;
+    let pass = match admitted {
         Ok(pass) => pass,
-        Err(refused) => return unauthorized(&refused),
+        Err(refused) => return unauthorized(&refused, bindings.keeper.tokens()),
     };
+    // What was shown ends here: nothing behind this has a use for it.
+    request.headers_mut().remove(AUTHORIZATION);
     let principal = pass.principal.clone();
     let session = request.headers().get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
-    if session.is_some_and(|session| bindings.is_of_another(&session, &principal)) {
+    if session.is_some_and(|session| bindings.is_of_another(&session, &pass)) {
         // What rmcp says of a session that it does not know.
         return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
     }
     request.extensions_mut().insert(Caller(principal.clone()));
-    let response = CALLER.scope(principal.clone(), next.run(request)).await;
+    let response = CALLER.scope(principal, next.run(request)).await;
     if let Some(session) = response.headers().get(SESSION).and_then(|id| id.to_str().ok()) {
-        bindings.bind(session, &principal);
+        bindings.bind(session, &pass);
     }
     let streams = response.headers().get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(EVENTS));
     if streams { while_let_in(&bindings.keeper, pass, response) } else { response }
@@ -106,18 +109,23 @@ fn while_let_in(keeper: &Arc<Doorkeeper>, pass: Pass, response: Response) -> Res
     Response::from_parts(head, Body::from_stream(stream))
 }
 
-/// RFC 6750, section 3: without a token no error code, with one `invalid_token`. Why is the operator's to read.
-fn unauthorized(refused: &Refused) -> Response {
+/// RFC 6750, section 3: without a token no error code, with one `invalid_token`, and with one that is good for less than
+/// this `insufficient_scope`. Why is the operator's to read.
+fn unauthorized(refused: &Refused, tokens: Option<&Tokens>) -> Response {
     let (status, challenge, error) = match refused {
         Refused::Nothing => (StatusCode::UNAUTHORIZED, "Bearer realm=\"portcullis\"", "unauthorized"),
         Refused::InAddress | Refused::Malformed => {
             (StatusCode::BAD_REQUEST, "Bearer realm=\"portcullis\", error=\"invalid_request\"", "invalid_request")
         }
-        Refused::Key(_) | Refused::NoAgent(_) => {
+        Refused::Token(refused) if refused.is_insufficient() => {
+            (StatusCode::FORBIDDEN, "Bearer realm=\"portcullis\", error=\"insufficient_scope\"", "insufficient_scope")
+        }
+        Refused::Key(_) | Refused::NoAgent(_) | Refused::Token(_) => {
             (StatusCode::UNAUTHORIZED, "Bearer realm=\"portcullis\", error=\"invalid_token\"", "invalid_token")
         }
     };
     let mut response = (status, Json(json!({ "error": error }))).into_response();
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    let more = tokens.and_then(|tokens| tokens.challenge(challenge));
+    response.headers_mut().insert(WWW_AUTHENTICATE, more.unwrap_or(HeaderValue::from_static(challenge)));
     response
 }

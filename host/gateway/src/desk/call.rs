@@ -81,6 +81,13 @@ pub async fn called(
             Called::Unknown { tools: snapshot.tools().iter().map(|tool| tool.definition().name.to_string()).collect() }
         }
         Ended::NotRecorded => Called::NotRecorded,
+        // Only agents are limited.
+        Ended::Limited(exceeded) => Called::Ended {
+            end: CalledEnd::Failed { outcome: Outcome::Limited, message: exceeded.to_string() },
+            used: Used::default(),
+            printed: Vec::new(),
+            dropped: 0,
+        },
         Ended::Answered(result, account) => {
             let (lines, dropped) = account.printed.unwrap_or_default();
             let printed =

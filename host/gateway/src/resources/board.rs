@@ -5,11 +5,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
-use portcullis_policy::{AgentName, Principal, may_read};
+use portcullis_policy::{Agent, AgentName, Principal, RoleName, may_read};
 use portcullis_store::BucketName;
 use rmcp::{Peer, RoleServer, model::ResourceUpdatedNotificationParam, service::SubscriptionSink};
 use tokio::runtime::Handle;
@@ -68,12 +69,39 @@ pub(crate) enum To {
     Listen(SubscriptionSink),
 }
 
-/// For whom. An agent's role is looked up when it is needed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// For whom. What an agent's role says is looked up when it is needed.
+#[derive(Clone, Debug)]
 enum Reader {
     Operator,
     Loopback,
-    Agent(AgentName),
+    Agent(Arc<Agent>),
+}
+
+impl Reader {
+    /// What makes two of them one: of an agent that a token names, the role that the token says too.
+    fn identity(&self) -> (u8, Option<&AgentName>, Option<&RoleName>) {
+        match self {
+            Self::Operator => (0, None, None),
+            Self::Loopback => (1, None, None),
+            Self::Agent(agent) => {
+                (2, Some(agent.name()), agent.role().filter(|_| agent.is_vouched()).map(|role| role.name()))
+            }
+        }
+    }
+}
+
+impl PartialEq for Reader {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Reader {}
+
+impl Hash for Reader {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 impl Reader {
@@ -81,7 +109,7 @@ impl Reader {
         match principal {
             Principal::LocalOperator => Self::Operator,
             Principal::Loopback => Self::Loopback,
-            Principal::Agent(agent) => Self::Agent(agent.name().clone()),
+            Principal::Agent(agent) => Self::Agent(Arc::clone(agent)),
         }
     }
 
@@ -90,7 +118,7 @@ impl Reader {
         match self {
             Self::Operator => Some(Principal::LocalOperator),
             Self::Loopback => Some(Principal::Loopback),
-            Self::Agent(name) => keeper.agent(name),
+            Self::Agent(agent) => keeper.again(agent),
         }
     }
 }

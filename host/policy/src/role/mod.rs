@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use serde::Deserialize;
 
 pub use self::pattern::{PatternError, ResourcePattern, ToolPattern};
-use crate::{AgentName, PluginName, RoleName, ToolName};
+use crate::{AgentName, Allowance, PluginName, RoleName, Subject, ToolName};
 
 /// Most patterns of one list of a role: an operator reads them, and a call is compared with all.
 pub const MAX_PATTERNS: usize = 256;
@@ -87,6 +87,9 @@ impl fmt::Debug for Role {
 pub struct Agent {
     name: AgentName,
     role: Option<Arc<Role>>,
+    /// Whether a token says that it has this role, and not the configuration.
+    vouched: bool,
+    allowance: Allowance,
 }
 
 impl Agent {
@@ -100,6 +103,16 @@ impl Agent {
         self.role.as_deref().map_or(&[], Role::resources)
     }
 
+    /// Whether it is one that a token names, so that its role is the token's to say.
+    pub fn is_vouched(&self) -> bool {
+        self.vouched
+    }
+
+    /// How much it may ask of the host at this moment.
+    pub fn allowance(&self) -> &Allowance {
+        &self.allowance
+    }
+
     /// Its role. Without one it may do nothing.
     pub fn role(&self) -> Option<&Arc<Role>> {
         self.role.as_ref()
@@ -111,6 +124,9 @@ impl Agent {
 pub struct Statutes {
     roles: BTreeMap<RoleName, Arc<Role>>,
     agents: BTreeMap<AgentName, RoleName>,
+    /// How much agents may ask of the host, where they have no allowance of their own.
+    usual: Allowance,
+    allowances: BTreeMap<AgentName, Allowance>,
 }
 
 /// Roles and agents that do not fit each other.
@@ -132,6 +148,12 @@ pub enum StatutesError {
         /// The other.
         other: AgentName,
     },
+    /// An agent has a name that is kept for those whom tokens name.
+    #[error("the agent `{agent}` has a name of those that tokens name: they begin with `{}`", Subject::MARK)]
+    OfTokens {
+        /// The agent.
+        agent: AgentName,
+    },
     /// A role has more patterns than anybody reads.
     #[error("the role `{role}` has more than {MAX_PATTERNS} patterns in one list")]
     Long {
@@ -144,7 +166,8 @@ impl Statutes {
     /// Puts roles and agents together.
     ///
     /// # Errors
-    /// When an agent has no role that there is, two agents differ by case alone, or a role is too long.
+    /// When an agent has no role that there is, two agents differ by case alone, one has a name that only tokens
+    /// give, or a role is too long.
     pub fn new(
         roles: BTreeMap<RoleName, RoleRules>,
         agents: BTreeMap<AgentName, RoleName>,
@@ -159,12 +182,21 @@ impl Statutes {
             if !roles.contains_key(role) {
                 return Err(StatutesError::NoRole { agent: agent.clone(), role: role.clone() });
             }
+            if Subject::is_name(agent) {
+                return Err(StatutesError::OfTokens { agent: agent.clone() });
+            }
             if let Some(one) = seen.insert(agent.as_str().to_ascii_lowercase(), agent) {
                 return Err(StatutesError::Alike { one: one.clone(), other: agent.clone() });
             }
         }
         let role = |(name, rules): (RoleName, RoleRules)| (name.clone(), Arc::new(Role::new(name, rules)));
-        Ok(Self { roles: roles.into_iter().map(role).collect(), agents })
+        Ok(Self { roles: roles.into_iter().map(role).collect(), agents, ..Self::default() })
+    }
+
+    /// These statutes with what agents may ask of the host: the `usual`, and for some their own.
+    #[must_use]
+    pub fn with_allowances(self, usual: Allowance, own: BTreeMap<AgentName, Allowance>) -> Self {
+        Self { usual, allowances: own, ..self }
     }
 
     /// Whether there are agents, so that callers have to say who they are.
@@ -175,12 +207,32 @@ impl Statutes {
     /// The agent of this name, with the role that it has now.
     pub fn agent(&self, name: &AgentName) -> Option<Agent> {
         let role = self.agents.get(name)?;
-        Some(Agent { name: name.clone(), role: self.roles.get(role).cloned() })
+        Some(self.with_role(name.clone(), self.roles.get(role).cloned(), false))
+    }
+
+    /// Whom a token names, with the role that the token says; nobody where there is no such role now.
+    pub fn subject(&self, subject: &Subject, role: &str) -> Option<Agent> {
+        let role = Arc::clone(self.roles.get(role)?);
+        Some(self.with_role(subject.name().clone(), Some(role), true))
+    }
+
+    /// The same agent with what its role says now; nobody where the configuration has it, or its role, no more.
+    pub fn again(&self, agent: &Agent) -> Option<Agent> {
+        if !agent.vouched {
+            return self.agent(&agent.name);
+        }
+        let role = Arc::clone(self.roles.get(agent.role.as_ref()?.name())?);
+        Some(Agent { role: Some(role), ..agent.clone() })
     }
 
     /// An agent that a token names, with the role that the token gives it. A role that there is not is none.
     pub fn vouched(&self, name: AgentName, role: Option<&str>) -> Agent {
-        Agent { name, role: role.and_then(|role| self.roles.get(role)).cloned() }
+        self.with_role(name, role.and_then(|role| self.roles.get(role)).cloned(), true)
+    }
+
+    fn with_role(&self, name: AgentName, role: Option<Arc<Role>>, vouched: bool) -> Agent {
+        let allowance = *self.allowances.get(&name).unwrap_or(&self.usual);
+        Agent { name, role, vouched, allowance }
     }
 
     /// The names of the agents.

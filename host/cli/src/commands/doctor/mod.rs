@@ -5,7 +5,7 @@ mod shared;
 use std::{path::Path, process::ExitCode};
 
 use portcullis_authoring::WASM_TARGET;
-use portcullis_gateway::Mend;
+use portcullis_gateway::{Mend, look_for_keys};
 use portcullis_trust::escaped;
 use serde_json::json;
 
@@ -47,6 +47,7 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
         Err(error) => findings.push(failed(&error)),
         Ok(config) => {
             findings.push(good(format!("the configuration `{}` is valid", path.display())));
+            findings.extend(issuer(&config).await);
             if let Err(error) = house(path, config, &mut findings).await {
                 findings.push(failed(&error));
             }
@@ -68,6 +69,19 @@ pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> 
         }
     }
     Ok(ExitCode::from(u8::from(!ok)))
+}
+
+/// Whether the keys of the issuer can be had, where the configuration names one.
+async fn issuer(config: &Config) -> Option<Finding> {
+    let oauth = config.oauth.as_ref()?;
+    let from = oauth.jwks().map_or_else(|| oauth.issuer().to_owned(), |file| file.display().to_string());
+    Some(match look_for_keys(oauth).await {
+        Ok(keys) => good(format!("the issuer's keys can be had from `{from}`: {keys} that verify")),
+        Err(reason) => bad(
+            format!("the issuer's keys cannot be had from `{from}`: {reason}"),
+            "look at the issuer, and at `[auth.oauth]` in the configuration: issuer, or a file in jwks".to_owned(),
+        ),
+    })
 }
 
 /// The state directory, the store and the plugins of a configuration.
