@@ -40,7 +40,7 @@ impl Slots {
         // The plugin's own first, so that calls waiting for it take nothing from others.
         let first = self.slot(own, deadline).await.ok_or(Busy("limit `concurrency` of the plugin"))?;
         let second = self.slot(&self.computing, deadline).await.ok_or(Busy("`max-concurrent-calls` of the host"))?;
-        let held = Mutex::new(Some([first, second]));
+        let held = Mutex::new(Held::Slots([first, second]));
         Ok(Arc::new(Seat { slots: Arc::clone(self), own: Arc::clone(own), held }))
     }
 
@@ -54,40 +54,76 @@ impl Slots {
     }
 }
 
-/// The slots of one call. They come free with its last owner.
+/// What one call holds: its slots, or a place among those that wait. It comes free with the last owner of the seat, which
+/// is dropped after the sandbox, and never with a future of the guest's, which is dropped before.
 pub(crate) struct Seat {
     slots: Arc<Slots>,
     own: Arc<Semaphore>,
-    /// None while the call waits.
-    held: Mutex<Option<[OwnedSemaphorePermit; 2]>>,
+    held: Mutex<Held>,
 }
 
-/// A place among the calls that wait.
-#[must_use]
-pub(crate) struct Place(#[expect(dead_code, reason = "it is held, and never looked at")] OwnedSemaphorePermit);
+/// Held, and never looked at.
+#[expect(dead_code, reason = "what counts is when it is dropped")]
+enum Held {
+    /// One of the plugin, one of the host.
+    Slots([OwnedSemaphorePermit; 2]),
+    /// A place among the calls that wait.
+    Place(OwnedSemaphorePermit),
+}
 
 impl Seat {
-    /// Gives the slots back for a place among those that wait. None, and nothing given back, where all places are taken.
-    pub(crate) fn leave(&self) -> Option<Place> {
-        let place = Arc::clone(&self.slots.waiting).try_acquire_owned().ok()?;
-        drop(self.held.lock().unwrap_or_else(PoisonError::into_inner).take());
-        Some(Place(place))
+    /// Gives the slots back for a place among those that wait. False, and nothing given back, where all places are taken.
+    #[must_use]
+    pub(crate) fn leave(&self) -> bool {
+        let Ok(place) = Arc::clone(&self.slots.waiting).try_acquire_owned() else {
+            return false;
+        };
+        self.hold(Held::Place(place));
+        true
     }
 
     /// Takes slots again, before the place is free for others. It waits as long as that takes: whoever runs the call ends it
     /// at its deadline.
-    pub(crate) async fn sit(&self, place: Place) {
+    pub(crate) async fn sit(&self) {
         // In the one order in which all take them, so that no two calls wait for each other's. They are never closed.
         let own = Arc::clone(&self.own).acquire_owned().await;
         let any = Arc::clone(&self.slots.computing).acquire_owned().await;
         if let (Ok(own), Ok(any)) = (own, any) {
-            *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some([own, any]);
+            self.hold(Held::Slots([own, any]));
         }
-        drop(place);
+    }
+
+    fn hold(&self, held: Held) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
     }
 
     /// How many calls of the host may wait at one time.
     pub(crate) fn max_waiting(&self) -> u32 {
         self.slots.max_waiting
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A call that is ended while it waits, or while it waits for its slots, still has a sandbox until its seat is gone.
+    #[tokio::test]
+    async fn a_place_is_held_as_long_as_the_seat() {
+        let (slots, own) = (Arc::new(Slots::new(1, 1)), Arc::new(Semaphore::new(1)));
+        let soon = || Instant::now() + Duration::from_secs(1);
+        let one = slots.seat(&own, soon()).await.ok().expect("a seat");
+        assert!(one.leave());
+        let other = slots.seat(&own, soon()).await.ok().expect("the slots that were given back");
+        assert!(!other.leave(), "there is one place");
+        let sitting = tokio::time::timeout(Duration::from_millis(10), one.sit()).await;
+        sitting.expect_err("the slots are taken");
+        assert!(!other.leave(), "the call is ended, and its sandbox is still there");
+        drop(one);
+        assert!(other.leave(), "now its place is free");
+        other.sit().await;
+        assert_eq!((own.available_permits(), slots.waiting.available_permits()), (0, 1));
     }
 }

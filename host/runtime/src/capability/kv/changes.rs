@@ -26,14 +26,14 @@ impl View<'_> {
             Instant::now().checked_add(asked.wait).map_or(self.ctx.until(), |until| until.min(self.ctx.until()));
         let mut page = self.look(opened, &within, prefix, &asked, asked.after, Instant::now()).await?;
         if page.changes.is_empty() && Instant::now() < until {
-            let Some(place) = self.ctx.seat.leave() else {
+            if !self.ctx.seat.leave() {
                 let most = self.ctx.seat.max_waiting();
                 self.ctx.told.crowded(&opened.shared, most);
                 return Err(Fault::Busy(format!("{most} calls wait already (`server.max-waiting-calls`)")));
-            };
+            }
             let waited = self.look(opened, &within, prefix, &asked, page.next_after, until).await;
             // Whatever came: a call without slots computes nothing.
-            self.ctx.seat.sit(place).await;
+            self.ctx.seat.sit().await;
             page = waited?;
         }
         let size =
