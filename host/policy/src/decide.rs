@@ -86,6 +86,7 @@ pub fn decide(principal: &Principal, rules: &Arc<ToolRules>) -> Result<Permit, D
     }
     Ok(Permit { principal: principal.clone(), rules: Arc::clone(rules) })
 }
+
 /// May `principal` read the resource at `uri`, as resources are written canonically?
 ///
 /// As for tools: the operator, and whoever is on the loopback interface while there is no authentication, may read
@@ -93,6 +94,6 @@ pub fn decide(principal: &Principal, rules: &Arc<ToolRules>) -> Result<Permit, D
 pub fn may_read(principal: &Principal, uri: &str) -> bool {
     match principal {
         Principal::LocalOperator | Principal::Loopback => true,
-        Principal::Agent(agent) => agent.role().is_some_and(|role| role.resource(uri, agent.name()).is_some()),
+        Principal::Agent(agent) => agent.role().is_some_and(|role| role.resource(uri, &agent.in_buckets()).is_some()),
     }
 }

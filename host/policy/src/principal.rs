@@ -34,12 +34,19 @@ impl Principal {
     /// name in records, but for agents that are called like the host's own principals, or like an agent in this form:
     /// those have `agent.` before it. 1 to 70 letters, digits, `-`, `_` and `.`.
     pub fn in_buckets(&self) -> Cow<'_, str> {
-        let name = self.as_str();
-        let taken = || [Self::LocalOperator, Self::Loopback].iter().any(|own| own.as_str() == name);
         match self {
-            Self::Agent(_) if name.starts_with(AGENT) || taken() => Cow::Owned(format!("{AGENT}{name}")),
-            Self::LocalOperator | Self::Loopback | Self::Agent(_) => Cow::Borrowed(name),
+            Self::LocalOperator | Self::Loopback => Cow::Borrowed(self.as_str()),
+            Self::Agent(agent) => agent.in_buckets(),
         }
+    }
+}
+
+impl Agent {
+    /// As [`Principal::in_buckets`]: what `{principal}` stands for, in grants and in the resources of roles.
+    pub fn in_buckets(&self) -> Cow<'_, str> {
+        let name = self.name().as_str();
+        let taken = || [Principal::LocalOperator, Principal::Loopback].iter().any(|own| own.as_str() == name);
+        if name.starts_with(AGENT) || taken() { Cow::Owned(format!("{AGENT}{name}")) } else { Cow::Borrowed(name) }
     }
 }
 

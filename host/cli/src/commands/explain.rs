@@ -138,10 +138,11 @@ fn resource(path: &Path, config: &Config, agent: &AgentName, uri: &str) -> anyho
         let hint = format!("in `[buckets.{bucket}]`: resources = true");
         return Ok(Answer::denied(format!("the bucket `{bucket}` is not open to clients"), None, Some(hint)));
     }
-    let Some(role) = config.statutes.agent(agent).and_then(|agent| agent.role().cloned()) else {
+    let found = config.statutes.agent(agent);
+    let Some((found, role)) = found.as_ref().and_then(|found| Some((found, found.role()?))) else {
         return Ok(Answer::denied(format!("`{agent}` has no role"), None, None));
     };
-    Ok(match role.resource(uri, agent) {
+    Ok(match role.resource(uri, &found.in_buckets()) {
         Some(pattern) => {
             let line = RoleLines::read(path)?.resource(role.name(), pattern);
             Answer::allowed(format!("`{pattern}` in `resources` of the role `{}` allows it", role.name()), line)

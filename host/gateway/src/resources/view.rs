@@ -47,7 +47,8 @@ impl OpenBuckets {
         let of_role = match principal {
             Principal::LocalOperator | Principal::Loopback => Vec::new(),
             Principal::Agent(agent) => {
-                agent.resources().iter().filter_map(|pattern| pattern.bucket(agent.name().as_str())).collect()
+                let name = agent.in_buckets();
+                agent.resources().iter().filter_map(|pattern| pattern.bucket(&name)).collect()
             }
         };
         let names = exact.chain(of_role).filter_map(|name| BucketName::new(name).ok());
@@ -93,8 +94,8 @@ pub(super) fn sees(principal: &Principal, bucket: &str) -> bool {
     match principal {
         Principal::LocalOperator | Principal::Loopback => true,
         Principal::Agent(agent) => {
-            let base = format!("{SCHEME}{bucket}/");
-            agent.resources().iter().any(|pattern| pattern.reaches(&base, agent.name().as_str()))
+            let (base, name) = (format!("{SCHEME}{bucket}/"), agent.in_buckets());
+            agent.resources().iter().any(|pattern| pattern.reaches(&base, &name))
         }
     }
 }
@@ -106,10 +107,10 @@ pub(super) fn prefixes(principal: &Principal, bucket: &BucketName) -> Vec<String
         Principal::LocalOperator | Principal::Loopback => return vec![String::new()],
         Principal::Agent(agent) => agent,
     };
-    let (base, name) = (format!("{SCHEME}{bucket}/"), agent.name().as_str());
-    let reaching = agent.resources().iter().filter(|pattern| pattern.reaches(&base, name));
+    let (base, name) = (format!("{SCHEME}{bucket}/"), agent.in_buckets());
+    let reaching = agent.resources().iter().filter(|pattern| pattern.reaches(&base, &name));
     let found: BTreeSet<_> = reaching
-        .map(|pattern| pattern.beginning(name).strip_prefix(&base).map(key_prefix).unwrap_or_default())
+        .map(|pattern| pattern.beginning(&name).strip_prefix(&base).map(key_prefix).unwrap_or_default())
         .collect();
     let mut prefixes: Vec<String> = Vec::with_capacity(found.len());
     for prefix in found {
@@ -124,15 +125,19 @@ pub(super) fn prefixes(principal: &Principal, bucket: &BucketName) -> Vec<String
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use portcullis_policy::{AgentName, RoleName, RoleRules, Statutes};
+    use portcullis_policy::{AgentName, RoleName, RoleRules, Statutes, may_read};
 
     use super::*;
 
     fn agent(patterns: &[&str]) -> Principal {
+        named("alice", patterns)
+    }
+
+    fn named(name: &str, patterns: &[&str]) -> Principal {
         let resources = patterns.iter().map(|pattern| pattern.parse().expect(pattern)).collect();
         let role = RoleName::new("r").expect("a name");
         let roles = BTreeMap::from([(role.clone(), RoleRules { resources, ..RoleRules::default() })]);
-        let name = AgentName::new("alice").expect("a name");
+        let name = AgentName::new(name).expect("a name");
         let statutes = Statutes::new(roles, BTreeMap::from([(name.clone(), role)])).expect("statutes");
         Principal::Agent(Arc::new(statutes.agent(&name).expect("an agent")))
     }
@@ -166,6 +171,22 @@ mod tests {
             [("shared", true), ("hidden", false), ("other", false), ("agent-bob", true), ("agent-secret", false)]
         {
             assert_eq!(open.is_open(&name(bucket)), is_open, "{bucket}");
+        }
+    }
+
+    /// An agent that is called like somebody else of the host's has buckets of its own, as in grants.
+    #[test]
+    fn a_namesake_reads_nothing_of_whom_it_is_called_like() {
+        let open = OpenBuckets::new(vec![(BucketPattern::new("agent-{principal}").expect("a pattern"), true)]);
+        for name in ["local-operator", "loopback", "agent.loopback"] {
+            let principal = named(name, &["kv://agent-{principal}/**"]);
+            let buckets: Vec<_> = open.named(&principal).into_iter().map(|bucket| bucket.to_string()).collect();
+            assert_eq!(buckets, [format!("agent-agent.{name}")]);
+            let read = |bucket: &str| may_read(&principal, &format!("kv://{bucket}/note"));
+            assert!(read(&format!("agent-agent.{name}")) && !read(&format!("agent-{name}")), "{name}");
+            assert!(!sees(&principal, &format!("agent-{name}")), "{name}");
+            let bucket = BucketName::new(format!("agent-{name}")).expect("a name");
+            assert!(prefixes(&principal, &bucket).is_empty(), "{name}");
         }
     }
 

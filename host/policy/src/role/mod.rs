@@ -65,9 +65,9 @@ impl Role {
         allowing.map_or(Verdict::NotAllowed, Verdict::Allowed)
     }
 
-    /// The pattern that lets `agent` read a resource.
-    pub fn resource(&self, uri: &str, agent: &AgentName) -> Option<&ResourcePattern> {
-        self.rules.resources.iter().find(|pattern| pattern.matches(uri, agent.as_str()))
+    /// The pattern that lets an agent read a resource, by its [name in buckets](Agent::in_buckets).
+    pub fn resource(&self, uri: &str, agent: &str) -> Option<&ResourcePattern> {
+        self.rules.resources.iter().find(|pattern| pattern.matches(uri, agent))
     }
 
     /// The resources that may be read.
@@ -93,7 +93,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The name in records, in `{principal}`, and what guests are told.
+    /// The name in records, and what guests are told.
     pub fn name(&self) -> &AgentName {
         &self.name
     }
