@@ -146,20 +146,14 @@ impl Tokens {
     /// What a token says, if all of it is as it must be at this moment.
     pub(super) fn verify(&self, token: &str, statutes: &Statutes) -> Result<(Arc<Verified>, Principal), TokenRefusal> {
         let digest = Digest::of(token.as_bytes());
-        let verified = match self.kept.get(digest) {
-            Some(verified) => verified,
-            None => Arc::new(self.read(token)?),
-        };
-        match self.principal(&verified, statutes) {
-            Ok(principal) => {
-                self.kept.put(digest, Arc::clone(&verified));
-                Ok((verified, principal))
-            }
-            Err(refused) => {
-                self.kept.remove(digest);
-                Err(refused)
-            }
+        if let Some(verified) = self.kept.get(digest) {
+            let principal = self.principal(&verified, statutes).inspect_err(|_| self.kept.remove(digest))?;
+            return Ok((verified, principal));
         }
+        let verified = Arc::new(self.read(token)?);
+        let principal = self.principal(&verified, statutes)?;
+        self.kept.put(digest, Arc::clone(&verified));
+        Ok((verified, principal))
     }
 
     /// Whom a verified token still lets in: the time, the issuer's keys and the roles are those of this moment.
