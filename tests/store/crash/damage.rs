@@ -78,10 +78,10 @@ fn a_newer_format_is_not_touched() {
     let database = redb::Database::open(&path).expect("opened");
     let transaction = database.begin_write().expect("begun");
     let meta = redb::TableDefinition::<&str, u64>::new("meta");
-    transaction.open_table(meta).expect("a table").insert("format", 2).expect("written");
+    transaction.open_table(meta).expect("a table").insert("format", 3).expect("written");
     transaction.commit().expect("committed");
     drop(database);
     let error = open(dir.path()).map(drop).expect_err("newer");
-    assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error:?}");
-    assert!(error.to_string().contains("format 2"), "{error}");
+    assert!(matches!(error, OpenError::Format { found: 3, .. }), "{error:?}");
+    assert!(error.to_string().contains("format 3"), "{error}");
 }

@@ -52,14 +52,11 @@ impl<'t> Batch<'t> {
     pub(super) fn finish(mut self, commit: u64) -> Result<Vec<(BucketName, u64)>, Fault> {
         let mut versions = Vec::new();
         for bucket in std::mem::take(&mut self.dirty) {
-            let Some(state) = self.states.get(&bucket) else { continue };
-            let row = codec::write_state(bucket.as_str(), state);
-            self.tables.buckets.insert(bucket.as_str(), row.as_slice())?;
+            let Some(state) = self.states.get_mut(&bucket) else { continue };
+            (state.commit, state.clock) = (commit, self.now);
+            let (place, row) = (tables::state_place(bucket.as_str()), codec::write_state(bucket.as_str(), state));
+            self.tables.changes.insert(place.as_slice(), row.as_slice())?;
             versions.push((bucket, state.version));
-        }
-        if !versions.is_empty() {
-            self.tables.meta.insert("clock", self.now)?;
-            self.tables.meta.insert("commit", commit)?;
         }
         Ok(versions)
     }
@@ -227,7 +224,7 @@ impl<'t> Batch<'t> {
 
     fn state(&mut self, bucket: &BucketName) -> Result<&mut State, Fault> {
         if !self.states.contains_key(bucket) {
-            let state = match self.tables.buckets.get(bucket.as_str())? {
+            let state = match self.tables.changes.get(tables::state_place(bucket.as_str()).as_slice())? {
                 Some(row) => codec::read_state(bucket.as_str(), row.value())?,
                 None => State::default(),
             };

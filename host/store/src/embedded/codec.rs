@@ -4,6 +4,11 @@
 use super::fault::Fault;
 use crate::contract::{Change, ChangeKind, Entry, Key, Version, Writer};
 
+/// Bytes of a digest, SHA-256.
+const DIGEST: usize = 32;
+/// Stands before a digest's bytes, where a text has its length; no text of a writer is so long.
+const AS_BYTES: u16 = u16::MAX;
+
 /// What stands of a bucket, but for its entries and changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct State {
@@ -26,6 +31,10 @@ pub(super) struct State {
     pub(super) max_changes: u64,
     /// See `max_changes`.
     pub(super) max_change_bytes: u64,
+    /// The number of the commit that wrote this: the highest of all buckets is that of the file's last one.
+    pub(super) commit: u64,
+    /// The instant of that commit: the latest of all buckets is the last one that was seen.
+    pub(super) clock: u64,
 }
 
 impl State {
@@ -69,16 +78,25 @@ impl<'p> Out<'p> {
         self
     }
 
-    /// A text of at most 65,535 bytes; keys and parts of writers are far below.
+    /// A text of at most 65,534 bytes; keys and parts of writers are far below.
     fn text(mut self, text: &str) -> Self {
-        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        let length = u16::try_from(text.len()).unwrap_or(AS_BYTES).min(AS_BYTES - 1);
         self.bytes.extend(length.to_le_bytes());
         self.bytes.extend(text.as_bytes().iter().take(usize::from(length)));
         self
     }
 
-    fn writer(self, writer: &Writer) -> Self {
-        self.text(&writer.principal).text(&writer.plugin).text(&writer.digest)
+    /// The digest of a component as its 32 bytes: it is in each entry and each change.
+    fn writer(mut self, writer: &Writer) -> Self {
+        self = self.text(&writer.principal).text(&writer.plugin);
+        match raw_digest(&writer.digest) {
+            Some(digest) => {
+                self.bytes.extend(AS_BYTES.to_le_bytes());
+                self.bytes.extend(digest);
+                self
+            }
+            None => self.text(&writer.digest),
+        }
     }
 
     fn rest(mut self, rest: &[u8]) -> Vec<u8> {
@@ -89,6 +107,20 @@ impl<'p> Out<'p> {
         }
         self.bytes
     }
+}
+
+/// The bytes of a digest that is written as such: 64 digits in hexadecimal, and no capitals.
+fn raw_digest(text: &str) -> Option<[u8; DIGEST]> {
+    let mut bytes = [0; DIGEST];
+    let digits = text.as_bytes();
+    if digits.len() != DIGEST * 2 || digits.iter().any(u8::is_ascii_uppercase) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let pair = std::str::from_utf8(pair).ok().filter(|pair| !pair.starts_with('+'))?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(bytes)
 }
 
 struct In<'b>(&'b [u8]);
@@ -119,8 +151,32 @@ impl<'b> In<'b> {
     }
 
     fn writer(&mut self) -> Option<Writer> {
-        let (principal, plugin, digest) = (self.text()?, self.text()?, self.text()?);
-        Some(Writer { principal: principal.to_owned(), plugin: plugin.to_owned(), digest: digest.to_owned() })
+        let (principal, plugin) = (self.text()?.to_owned(), self.text()?.to_owned());
+        let digest = match self.digest()? {
+            Ok(bytes) => bytes.iter().fold(String::with_capacity(DIGEST * 2), |mut text, byte| {
+                text.extend([byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')));
+                text
+            }),
+            Err(text) => text.to_owned(),
+        };
+        Some(Writer { principal, plugin, digest })
+    }
+
+    fn skip_writer(&mut self) -> Option<()> {
+        self.text()?;
+        self.text()?;
+        self.digest().map(|_| ())
+    }
+
+    fn digest(&mut self) -> Option<Result<&'b [u8], &'b str>> {
+        let bytes = self.0.strip_prefix(&AS_BYTES.to_le_bytes());
+        match bytes {
+            Some(rest) => {
+                self.0 = rest;
+                self.take(DIGEST).map(Ok)
+            }
+            None => self.text().map(Err),
+        }
     }
 }
 
@@ -156,9 +212,7 @@ pub(super) fn read_entry(place: &[u8], key: Key, bytes: &[u8]) -> Result<Entry, 
 pub(super) fn read_head(place: &[u8], key: usize, bytes: &[u8]) -> Result<Head, Fault> {
     let read = In::unsealed(bytes).and_then(|mut body| {
         let (version, expires, _) = (body.number()?, body.number()?, body.number()?);
-        for _ in 0..3 {
-            body.text()?;
-        }
+        body.skip_writer()?;
         let size = u64::try_from(key + body.0.len()).ok()?;
         Some(Head { version, expires: (expires > 0).then_some(expires), size })
     });
@@ -206,9 +260,7 @@ pub(super) fn change_size(place: &[u8], bytes: &[u8]) -> Result<u64, Fault> {
     let read = In::unsealed(bytes).and_then(|mut body| {
         body.number()?;
         let key = body.text()?.len();
-        for _ in 0..3 {
-            body.text()?;
-        }
+        body.skip_writer()?;
         u64::try_from(key + body.0.len()).ok()
     });
     sound("a change", place, read)
@@ -217,31 +269,26 @@ pub(super) fn change_size(place: &[u8], bytes: &[u8]) -> Result<u64, Fault> {
 pub(super) fn write_state(bucket: &str, state: &State) -> Vec<u8> {
     let out = Out::new(bucket.as_bytes(), 64);
     let out = out.number(state.version).number(state.entries).number(state.bytes);
-    out.number(state.changes)
-        .number(state.change_bytes)
-        .number(u64::from(state.written))
-        .number(state.max_changes)
-        .number(state.max_change_bytes)
-        .number(state.trimmed)
-        .rest(&[])
+    let out = out.number(state.changes).number(state.change_bytes).number(u64::from(state.written));
+    let out = out.number(state.max_changes).number(state.max_change_bytes).number(state.trimmed);
+    out.number(state.commit).number(state.clock).rest(&[])
 }
 
 pub(super) fn read_state(bucket: &str, bytes: &[u8]) -> Result<State, Fault> {
     let read = In::new(bucket.as_bytes(), bytes).and_then(|mut body| {
-        let mut state = State {
+        Some(State {
             version: body.number()?,
             entries: body.number()?,
             bytes: body.number()?,
             changes: body.number()?,
             change_bytes: body.number()?,
-            trimmed: 0,
             written: body.number()? > 0,
             max_changes: body.number()?,
             max_change_bytes: body.number()?,
-        };
-        // A state of before this was kept has nothing that waits.
-        state.trimmed = body.number().unwrap_or(state.floor());
-        Some(state)
+            trimmed: body.number()?,
+            commit: body.number()?,
+            clock: body.number()?,
+        })
     });
     sound("the state", bucket.as_bytes(), read)
 }
@@ -275,6 +322,22 @@ mod tests {
         }
         let head = read_head(b"b\0k", 1, &bytes).expect("a head");
         assert_eq!((head.version, head.expires, head.size), (7, Some(9), 6));
+    }
+
+    #[test]
+    fn writers_read_as_they_were() {
+        let hex = "0123456789abcdef".repeat(4);
+        let digests = [hex.as_str(), &hex.to_uppercase(), &hex[1..], "", "+1", &"+1".repeat(32), &"zz".repeat(32)];
+        for digest in digests {
+            let mut entry = sample();
+            entry.writer.digest = digest.to_owned();
+            let bytes = write_entry(b"b\0k", &entry);
+            assert_eq!(read_entry(b"b\0k", entry.key.clone(), &bytes).ok().as_ref(), Some(&entry), "{digest}");
+            assert_eq!(read_head(b"b\0k", 1, &bytes).ok().map(|head| head.size), Some(6), "{digest}");
+            let bytes = write_change(b"p", ChangeKind::Set, "k", &entry.writer, b"v");
+            let change = read_change(b"p", 3, "", &bytes).expect("read").expect("a change");
+            assert_eq!((change.writer, change_size(b"p", &bytes).ok()), (Some(entry.writer), Some(2)), "{digest}");
+        }
     }
 
     #[test]

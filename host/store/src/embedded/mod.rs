@@ -150,10 +150,10 @@ impl Embedded {
     pub(crate) fn open(options: EmbeddedOptions) -> Result<Self, OpenError> {
         let EmbeddedOptions { path, durability, clock, check } = options;
         let opened = open::open(&path, check)?;
-        let (clock, time) = (stored_clock(&opened.database), Time::new(clock));
         let damaged = |fault: Fault| OpenError::Damaged { path: path.clone(), message: fault.reason() };
-        time.at_least(clock.map_err(damaged)?);
-        let commit = writer::last_commit(&opened.database).map_err(damaged)?;
+        let (commit, clock_before) = caught(|| writer::last_commit(&opened.database)).map_err(damaged)?;
+        let time = Time::new(clock);
+        time.at_least(clock_before);
         let shared = Arc::new(Shared {
             path: path.clone(),
             file: opened.file,
@@ -301,12 +301,6 @@ impl Drop for Embedded {
             _ = writer.join();
         }
     }
-}
-
-fn stored_clock(database: &Database) -> Result<u64, Fault> {
-    let meta = database.begin_read()?.open_table(tables::META)?;
-    let row = ReadableTable::get(&meta, "clock")?;
-    Ok(row.map_or(0, |row| row.value()))
 }
 
 fn unexpected(done: &Done) -> StoreError {

@@ -12,8 +12,9 @@ use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction}
 
 use super::{
     backend::View,
+    codec,
     fault::{Fault, caught},
-    tables::{FORMAT, META, Tables},
+    tables::{self, CHANGES, FORMAT, META, Tables},
 };
 
 /// Memory for pages that were read. Hot entries of an agent's memory fit; redb's own default is a gibibyte.
@@ -43,9 +44,9 @@ pub enum OpenError {
         /// What was found.
         message: String,
     },
-    /// A newer Portcullis wrote it.
+    /// Another Portcullis wrote it.
     #[error("the store `{path}` has format {found}, this Portcullis knows {FORMAT}", path = .path.display())]
-    Newer {
+    Format {
         /// The file.
         path: PathBuf,
         /// Its format.
@@ -71,7 +72,13 @@ impl OpenError {
                     .to_owned(),
             ),
             Self::Damaged { .. } => Some(WHAT_TO_DO.to_owned()),
-            Self::Newer { .. } => Some("run the Portcullis that wrote it, or a newer one".to_owned()),
+            Self::Format { found, .. } => Some(if *found > FORMAT {
+                "run the Portcullis that wrote it, or a newer one".to_owned()
+            } else {
+                "let the Portcullis that wrote it export what is in it (`portcullis kv export`), move the file away, and \
+                 import that here (`portcullis kv import`)"
+                    .to_owned()
+            }),
             Self::NotRegular(_) | Self::Io { .. } => None,
         }
     }
@@ -174,7 +181,7 @@ fn view(path: &Path, file: &Arc<File>, check: bool) -> Result<(View, Database), 
     })?;
     match caught(|| check_format(&database)) {
         Ok(None | Some(FORMAT)) => Ok((view, database)),
-        Ok(Some(found)) => Err(OpenError::Newer { path: path.to_owned(), found }),
+        Ok(Some(found)) => Err(OpenError::Format { path: path.to_owned(), found }),
         Err(fault) => Err(opening(path, fault)),
     }
 }
@@ -194,7 +201,8 @@ fn check_format(database: &Database) -> Result<Option<u64>, Fault> {
 
 fn first_commit(database: &Database) -> Result<(), Fault> {
     let transaction = begin(database)?;
-    Tables::open(&transaction)?.meta.insert("format", FORMAT)?;
+    drop(Tables::open(&transaction)?);
+    transaction.open_table(META)?.insert("format", FORMAT)?;
     Ok(transaction.commit()?)
 }
 
@@ -212,14 +220,12 @@ fn worth_compacting(database: &Database, file: &File) -> Result<bool, Fault> {
         return Ok(false);
     }
     let read = database.begin_read()?;
-    let mut held = 0;
-    for row in read.open_table(super::tables::BUCKETS)?.iter()? {
-        let (bucket, state) = row?;
-        let state = super::codec::read_state(bucket.value(), state.value())?;
+    let held = tables::states(&read.open_table(CHANGES)?, |bucket, state| {
+        let state = codec::read_state(bucket, state)?;
         // A row of its own for each, of some 200 bytes beside what it is counted for.
-        held += state.bytes + state.change_bytes + 200 * (state.entries + state.changes);
-    }
-    Ok(length / COMPACT_AT > held)
+        Ok(state.bytes + state.change_bytes + 200 * (state.entries + state.changes))
+    })?;
+    Ok(length / COMPACT_AT > held.into_iter().sum())
 }
 
 fn opening(path: &Path, fault: Fault) -> OpenError {

@@ -112,7 +112,7 @@ impl Read {
             return Err(Fault::Refused(StoreError::Compacted(Version(state.version))));
         }
         let begin = tables::version_place(name, after.0);
-        let end = tables::beyond(name);
+        let end = tables::state_place(name);
         let mut page = ChangePage { changes: Vec::new(), next_after: after };
         let mut bytes = 0;
         let rows = self.transaction.open_table(tables::CHANGES)?;
@@ -141,16 +141,13 @@ impl Read {
     }
 
     pub(super) fn buckets(&self) -> Result<Vec<BucketName>, Fault> {
-        let rows = self.transaction.open_table(tables::BUCKETS)?;
-        let names = rows.iter()?.map(|row| {
-            let row = row?;
-            BucketName::new(row.0.value()).map_err(|bound| Fault::Damaged(bound.to_string()))
-        });
-        names.collect()
+        tables::states(&self.transaction.open_table(tables::CHANGES)?, |bucket, _| {
+            BucketName::new(bucket).map_err(|bound| Fault::Damaged(bound.to_string()))
+        })
     }
 
     fn state(&self, bucket: &BucketName) -> Result<State, Fault> {
-        match self.transaction.open_table(tables::BUCKETS)?.get(bucket.as_str())? {
+        match self.transaction.open_table(tables::CHANGES)?.get(tables::state_place(bucket.as_str()).as_slice())? {
             Some(row) => codec::read_state(bucket.as_str(), row.value()),
             None => Ok(State::default()),
         }

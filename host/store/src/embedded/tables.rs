@@ -2,28 +2,25 @@
 //!
 //! A bucket's name, a zero byte, and what follows: names hold no zero byte, so that a bucket's rows stand together.
 
-use redb::{ReadOnlyTable, ReadTransaction, Table, TableDefinition, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::fault::Fault;
 
 /// The version of the layout that this Portcullis reads and writes.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 
-/// `format`; `clock`, the latest instant that was seen; `commit`, how many there were.
+/// `format`, which no later write touches.
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-/// Name to [`State`](super::codec::State).
-pub(super) const BUCKETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("buckets");
 /// Bucket and key to entry.
 pub(super) const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
 /// Bucket, instant and key, to nothing.
 pub(super) const EXPIRIES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("expiries");
-/// Bucket and version to change.
+/// Bucket and version to change; and behind a bucket's last one its [`State`](super::codec::State), which every write
+/// changes as well, so that it is on a page that is written anyway.
 pub(super) const CHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("changes");
 
 /// All tables of a transaction that writes.
 pub(super) struct Tables<'t> {
-    pub(super) meta: Table<'t, &'static str, u64>,
-    pub(super) buckets: Table<'t, &'static str, &'static [u8]>,
     pub(super) entries: Table<'t, &'static [u8], &'static [u8]>,
     pub(super) expiries: Table<'t, &'static [u8], ()>,
     pub(super) changes: Table<'t, &'static [u8], &'static [u8]>,
@@ -32,8 +29,6 @@ pub(super) struct Tables<'t> {
 impl<'t> Tables<'t> {
     pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, Fault> {
         Ok(Self {
-            meta: transaction.open_table(META)?,
-            buckets: transaction.open_table(BUCKETS)?,
             entries: transaction.open_table(ENTRIES)?,
             expiries: transaction.open_table(EXPIRIES)?,
             changes: transaction.open_table(CHANGES)?,
@@ -70,6 +65,29 @@ pub(super) fn version_place(bucket: &str, version: u64) -> Vec<u8> {
     place.push(0);
     place.extend(version.to_be_bytes());
     place
+}
+
+/// Where the state of a bucket stands: after its changes, at a version that none reaches.
+pub(super) fn state_place(bucket: &str) -> Vec<u8> {
+    version_place(bucket, u64::MAX)
+}
+
+/// The buckets that have a state, in order, with its row.
+pub(super) fn states<R>(
+    rows: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    mut read: impl FnMut(&str, &[u8]) -> Result<R, Fault>,
+) -> Result<Vec<R>, Fault> {
+    let (mut from, mut found) = (Vec::new(), Vec::new());
+    while let Some(row) = rows.range::<&[u8]>(from.as_slice()..)?.next() {
+        let place = row?.0.value().to_vec();
+        let bucket = place.split(|byte| *byte == 0).next().and_then(|name| std::str::from_utf8(name).ok());
+        let bucket = bucket.ok_or_else(|| Fault::Damaged("the name of a bucket".to_owned()))?;
+        let state = rows.get(state_place(bucket).as_slice())?;
+        let state = state.ok_or_else(|| Fault::Damaged(format!("the bucket `{bucket}` has no state")))?;
+        found.push(read(bucket, state.value())?);
+        from = beyond(bucket);
+    }
+    Ok(found)
 }
 
 /// What is beyond all rows of a bucket.

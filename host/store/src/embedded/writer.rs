@@ -10,10 +10,11 @@ use redb::{Durability as Commit, ReadableDatabase};
 use super::{
     Durability, Shared,
     apply::Batch,
+    codec,
     fault::{Fault, caught},
     open,
     queue::{Answer, Done, Job, Work},
-    tables::META,
+    tables::{self, CHANGES},
 };
 use crate::contract::{BucketName, StoreError};
 
@@ -190,15 +191,19 @@ impl Writer {
     fn written(&self) -> Result<u64, Fault> {
         let database = self.shared.database();
         let database = database.as_ref().ok_or_else(away)?;
-        caught(|| last_commit(database))
+        caught(|| Ok(last_commit(database)?.0))
     }
 }
 
-/// The number of the last commit.
-pub(super) fn last_commit(database: &redb::Database) -> Result<u64, Fault> {
-    let meta = database.begin_read()?.open_table(META)?;
-    let row = redb::ReadableTable::get(&meta, "commit")?;
-    Ok(row.map_or(0, |row| row.value()))
+/// The number of the last commit and its instant, 0 where there was none.
+pub(super) fn last_commit(database: &redb::Database) -> Result<(u64, u64), Fault> {
+    let changes = database.begin_read()?.open_table(CHANGES)?;
+    let commits = tables::states(&changes, |bucket, state| {
+        let state = codec::read_state(bucket, state)?;
+        Ok((state.commit, state.clock))
+    })?;
+    let newest = |(commit, clock): (u64, u64), (one, at): (u64, u64)| (commit.max(one), clock.max(at));
+    Ok(commits.into_iter().fold((0, 0), newest))
 }
 
 fn away() -> Fault {
