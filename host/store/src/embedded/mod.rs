@@ -21,7 +21,7 @@ use std::{
     time::Instant,
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable};
+use redb::Database;
 
 pub use self::open::OpenError;
 use self::{

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Builder, Database, ReadableDatabase, ReadableTable, WriteTransaction};
+use redb::{Builder, Database, ReadableDatabase, WriteTransaction};
 
 use super::{
     backend::View,
