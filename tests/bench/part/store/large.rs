@@ -1,4 +1,5 @@
-//! A million entries of a kibibyte, beside a thousand: reading one, and a page.
+//! A million entries of a kibibyte, beside a thousand: a guest reads one, and a page; and the host itself, for what of that
+//! is the store's.
 
 use std::{
     path::Path,
@@ -10,12 +11,14 @@ use anyhow::ensure;
 use portcullis_store::{
     Bucket, Condition, Durability, EmbeddedOptions, Key, Operation, SetOptions, Store, Warehouse, Writer,
 };
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{Two, name, warehouse};
+use super::{super::in_process::Ours, Two, guest, name, warehouse};
 use crate::{
     report::{Bound, Report},
     samples::Samples,
+    server::Bench,
 };
 
 const FEW: usize = 1_000;
@@ -25,46 +28,89 @@ const PAGE: usize = 100;
 const READS: usize = 2_000;
 const ROUNDS: usize = 5;
 
-pub(super) fn measure(report: &mut Report, tokio: &Runtime) -> anyhow::Result<()> {
+/// One of the two stores, read by the host itself and by a guest.
+struct Side {
+    held: usize,
+    shared: Arc<Warehouse>,
+    getter: Ours,
+    lister: Ours,
+}
+
+/// What is measured on each side.
+#[derive(Default)]
+struct Measured {
+    get: Two,
+    page: Two,
+    get_in_host: Two,
+    page_in_host: Two,
+}
+
+pub(super) fn measure(bench: &Bench, report: &mut Report, tokio: &Runtime) -> anyhow::Result<()> {
     let dir = tempfile::tempdir_in(std::env::current_exe()?.parent().unwrap_or(Path::new(".")))?;
-    let few = tokio.block_on(filled(&dir.path().join("few"), FEW))?;
-    let many = tokio.block_on(filled(&dir.path().join("many"), MANY))?;
-    let (mut get, mut page) = (Two::default(), Two::default());
+    let sides = [("few", FEW), ("many", MANY)].map(|(path, held)| {
+        tokio.block_on(async {
+            let shared = filled(&dir.path().join(path), held).await?;
+            let of = |function| (format!("{path}-{function}"), function);
+            let ((get, get_often), (list, keys)) = (of("get-often"), of("keys"));
+            let getter = guest(bench, dir.path(), &get, get_often, Arc::clone(&shared)).await?;
+            let lister = guest(bench, dir.path(), &list, keys, Arc::clone(&shared)).await?;
+            anyhow::Ok(Side { held, shared, getter, lister })
+        })
+    });
+    let [few, many] = sides;
+    let sides = [few?, many?];
+    let mut measured = Measured::default();
     for round in 0..=ROUNDS {
-        for (side, held) in [(false, FEW), (true, MANY)] {
-            let shared = if side { &many } else { &few };
-            let bucket = shared.bucket(name()?);
+        for side in &sides {
+            let bucket = side.shared.bucket(name()?);
             let mut at = 1;
             // The same numbers on both sides, far from each other.
             let mut next = || {
-                at = (at * 7_919 + 17) % held;
+                at = (at * 7_919 + 17) % side.held;
                 at
             };
-            let gets = Samples::take(READS, || tokio.block_on(read(shared, &bucket, next())))?.percentile(50);
-            let pages =
-                Samples::take(READS / 4, || tokio.block_on(list(shared, &bucket, next(), held)))?.percentile(50);
+            let gets = Samples::take(READS, || tokio.block_on(side.get(next())))?;
+            let pages = Samples::take(READS / 4, || tokio.block_on(side.page(next())))?;
+            let gets_in_host = Samples::take(READS, || tokio.block_on(read(&side.shared, &bucket, next())))?;
+            let pages_in_host =
+                Samples::take(READS / 4, || tokio.block_on(list(&side.shared, &bucket, next(), side.held)))?;
             if round > 0 {
-                let (gets_of, pages_of) =
-                    if side { (&mut get.ours, &mut page.ours) } else { (&mut get.floor, &mut page.floor) };
-                gets_of.add(gets);
-                pages_of.add(pages);
+                let Measured { get, page, get_in_host, page_in_host } = &mut measured;
+                let all = [(get, gets), (page, pages), (get_in_host, gets_in_host), (page_in_host, pages_in_host)];
+                for (two, mut samples) in all {
+                    let best = if side.held == FEW { &mut two.floor } else { &mut two.ours };
+                    best.add(samples.percentile(50));
+                }
             }
         }
     }
-    report.ratio(
-        "file: a get, of a million beside a thousand",
-        "µs",
-        get.floor.micros(),
-        get.ours.micros(),
-        Bound::AtMost(2.0),
-    )?;
-    report.ratio(
-        "file: a page, of a million beside a thousand",
-        "µs",
-        page.floor.micros(),
-        page.ours.micros(),
-        Bound::AtMost(2.0),
-    )
+    let Measured { get, page, get_in_host, page_in_host } = measured;
+    for (what, two, bound) in [
+        ("file: a get, of a million beside a thousand", get, Bound::AtMost(2.0)),
+        ("file: a page, of a million beside a thousand", page, Bound::AtMost(2.0)),
+        ("file: the same get, without a guest", get_in_host, Bound::None),
+        ("file: the same page, without a guest", page_in_host, Bound::None),
+    ] {
+        report.ratio(what, "µs", two.floor.micros(), two.ours.micros(), bound)?;
+    }
+    Ok(())
+}
+
+impl Side {
+    /// A guest's get of one entry.
+    async fn get(&self, number: usize) -> anyhow::Result<Duration> {
+        let arguments = json!({ "bucket": "shared", "key": key(number)?.as_str(), "times": 1 });
+        self.getter.timed_with(arguments.as_object().cloned().unwrap_or_default(), Value::is_null).await
+    }
+
+    /// A guest's page, of which it answers the keys.
+    async fn page(&self, number: usize) -> anyhow::Result<Duration> {
+        let after = key(number.min(self.held - PAGE - 1))?;
+        let arguments = json!({ "bucket": "shared", "prefix": "entry/", "after": after.as_str(), "limit": PAGE });
+        let whole =
+            |page: &Value| page.pointer("/keys").and_then(Value::as_array).is_some_and(|keys| keys.len() == PAGE);
+        self.lister.timed_with(arguments.as_object().cloned().unwrap_or_default(), whole).await
+    }
 }
 
 fn key(number: usize) -> anyhow::Result<Key> {

@@ -27,7 +27,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report) -> anyhow::Result<()> 
     let tokio = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     embedded::measure(bench, report, &tokio)?;
     server::measure(bench, report, &tokio)?;
-    large::measure(report, &tokio)
+    large::measure(bench, report, &tokio)
 }
 
 fn name() -> anyhow::Result<BucketName> {
