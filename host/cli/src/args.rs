@@ -112,6 +112,9 @@ pub(crate) enum Command {
         /// Show what the tool printed
         #[arg(long)]
         log: bool,
+        /// Run it without asking, where the configuration says `confirm`
+        #[arg(long)]
+        yes: bool,
         /// Take the plugins from these folders, as `dev` does
         #[arg(long, value_name = "DIR")]
         dev: Vec<PathBuf>,

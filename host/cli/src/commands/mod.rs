@@ -84,7 +84,9 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         }
         Command::List => list::run(&config, read()?, json).await,
         Command::Kv { what } => kv::run(&config, read()?, what, json).await,
-        Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
+        Command::Call { tool, arguments, log, yes, dev } => {
+            call::run(&config, &dev, &tool, &arguments, &call::How { yes, log, as_json: json }).await
+        }
         Command::Explain { agent: Some(agent), what, question: None } => {
             explain::agent(&config, read()?, &agent, &what, json).await
         }
