@@ -1,5 +1,6 @@
 //! Tools that a person has to approve before they run (issue 6, point 6).
 
+mod clients;
 mod newer;
 mod older;
 mod operator;
