@@ -257,7 +257,7 @@ impl Handler {
     /// Who can be asked for this call, where its tool needs a person's word.
     fn consent(&self, request: &mut CallToolRequestParams, context: &RequestContext<RoleServer>) -> Consent {
         let snapshot = self.shared.gateway.catalogue().snapshot();
-        if !snapshot.tool(&request.name).is_some_and(|tool| tool.rules().confirm.is_some()) {
+        if snapshot.tool(&request.name).is_none_or(|tool| tool.rules().confirm.is_none()) {
             return Consent::Nobody;
         }
         let elicitation = context.client_capabilities().and_then(|capabilities| capabilities.elicitation);

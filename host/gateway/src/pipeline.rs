@@ -197,10 +197,10 @@ impl Gateway {
         admitted: Option<&mut Admitted>,
         record: &CallRecord,
     ) -> Result<(), Ended> {
-        let admitted = admitted.map(|admitted| {
+        let mut admitted = admitted;
+        if let Some(admitted) = &mut admitted {
             admitted.steps_back();
-            admitted
-        });
+        }
         let edition = self.keeper.edition();
         let (definition, digest) = (tool.definition(), tool.digest());
         let question = Question { permit, arguments: &call.arguments, definition, digest };

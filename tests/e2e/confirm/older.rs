@@ -269,6 +269,33 @@ fn an_answer_is_of_the_session_that_was_asked() {
     assert_eq!(outcomes(&folder), ["ok", "not-confirmed"]);
 }
 
+/// What one session has said yes to, another has not, of the same agent or another.
+#[test]
+fn a_session_remembers_for_itself() {
+    let folder = folder(&format!("{ASKS}remember = \"session\"\n{TEAM}"));
+    let bearer = |name: &str| format!("Bearer {}", key(&folder, name).0);
+    let (alice, bob) = (bearer("alice"), bearer("bob"));
+    let host = folder.serve();
+    let first = Http::open(&host, &alice);
+    let (mut stream, asks) = first.begin(1, "hi");
+    assert_eq!(first.reply(&asks, &yes()), 202);
+    raw::heard(&mut stream, "\"result\":\"hi\"");
+    let again = first.post(&json!({ "jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call("ho") }));
+    assert_eq!(again.message()["result"]["structuredContent"]["result"], "ho", "{again:?}");
+    for other in [&alice, &bob] {
+        let client = Http::open(&host, other);
+        let (mut stream, asks) = client.begin(1, "hi");
+        assert_eq!(client.reply(&asks, &json!({ "action": "decline" })), 202);
+        raw::heard(&mut stream, "declined");
+    }
+    // And it is another tool once it may do more.
+    edit(&folder, "[plugins.echo.tool.echo]", "[plugins.echo.grants]\nenv = { A = \"b\" }\n[plugins.echo.tool.echo]");
+    folder.json(&["list", "--json"]);
+    let (mut stream, asks) = first.begin(3, "hi");
+    assert_eq!(first.reply(&asks, &json!({ "action": "cancel" })), 202);
+    raw::heard(&mut stream, "did not decide");
+}
+
 /// What one may do is decided again when the answer comes.
 #[test]
 fn what_changed_meanwhile_is_not_what_was_approved() {

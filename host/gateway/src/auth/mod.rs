@@ -73,13 +73,13 @@ enum By {
 }
 
 impl Pass {
-    /// Whose a session is that this began. What a token says of its role is part of it: who has another is another.
-    fn owner(&self) -> String {
+    /// Whose a session is that this began: a name, and what a token says of its role: who has another is another.
+    fn owner(&self) -> (&str, Option<&str>) {
         match (&self.by, &self.principal) {
             (By::Token(_), Principal::Agent(agent)) => {
-                format!("{} {}", agent.name(), agent.role().map_or("", |role| role.name().as_str()))
+                (agent.name().as_str(), Some(agent.role().map_or("", |role| role.name().as_str())))
             }
-            (By::Nothing | By::Key(_) | By::Token(_), principal) => principal.as_str().to_owned(),
+            (By::Nothing | By::Key(_) | By::Token(_), principal) => (principal.as_str(), None),
         }
     }
 
