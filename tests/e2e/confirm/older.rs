@@ -128,24 +128,22 @@ fn a_yes_may_count_for_the_session_and_no_longer() {
 #[test]
 fn a_person_may_think_longer_than_the_call_may_take() {
     let team = TEAM.replace("[agents.bob]", "concurrency = 1\n[agents.bob]");
-    let folder = folder(&format!("[plugins.echo.limits]\nconcurrency = 1\ndeadline = \"300ms\"\n{ASKS}{team}"));
+    let limits = "[plugins.outcomes.limits]\nconcurrency = 1\ndeadline = \"1s\"\n";
+    let folder = folder(&format!("{limits}[plugins.outcomes.tool.sleep]\nconfirm = true\n{team}"));
     let mut client = folder.stdio_as("alice");
     client.request(0, "initialize", hello(json!({ "elicitation": {} })));
     client.send(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
-    begin(&mut client, 9, "slow");
+    let sleep = json!({ "name": "outcomes_sleep", "arguments": { "ms": 50 } });
+    client.send(&json!({ "jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": sleep }));
     let asks = question(&client);
     let began = Instant::now();
-    eventually(|| began.elapsed() > Duration::from_millis(400));
-    // The same agent, of which one call may be in flight, the same plugin, and one call of it.
-    let other = client.request(10, "tools/call", json!({ "name": "echo_upper", "arguments": { "text": "x" } }));
-    let other = if other["error"].is_null() {
-        other
-    } else {
-        client.request(11, "tools/call", json!({ "name": "outcomes_fail", "arguments": {} }))
-    };
-    assert!(!other["result"]["content"][0]["text"].as_str().expect("a text").contains("too many calls"), "{other:#}");
+    eventually(|| began.elapsed() > Duration::from_millis(1100));
+    // The same agent, of which one call may be in flight, and the same plugin, of which one may run.
+    let other = client.request(10, "tools/call", json!({ "name": "outcomes_fail", "arguments": { "message": "no" } }));
+    assert!(error(&other["result"]).contains("no") && !error(&other["result"]).contains("too many"), "{other:#}");
     reply(&mut client, &asks, &yes());
-    assert_eq!(client.reply(9)["result"]["structuredContent"]["result"], "slow");
+    let slept = client.reply(9);
+    assert_eq!(slept["result"]["isError"], false, "{slept:#}");
 }
 
 #[test]
