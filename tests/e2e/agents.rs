@@ -1,6 +1,11 @@
 //! Who may call what: keys, roles, sessions, and that what one may not call does not exist (A1 to A7).
 
-use std::{fs, io::BufReader, net::TcpStream};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpStream,
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 
@@ -247,6 +252,31 @@ fn over_stdio_an_agent_has_its_role() {
     client.initialize();
     client.send(&json!({ "jsonrpc": "2.0", "id": 5, "method": "tools/list" }));
     assert_eq!(names(&client.reply(5)), ["echo_echo", "outcomes_fail"]);
+}
+
+/// A key that crosses a network in the clear is everybody's on the way: that is said, unless TLS or a proxy is there.
+#[test]
+fn a_door_to_other_machines_without_tls_says_so() {
+    let said = |folder: &Folder, address: &str| {
+        let mut child = folder.command(&["serve", "--http", address]).stderr(Stdio::piped()).spawn().expect("a host");
+        let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+        let told: Vec<_> = lines.take_while(|line| !line.contains("serving at ")).collect();
+        child.kill().expect("killed");
+        child.wait().expect("an end");
+        told.join("\n")
+    };
+    let warning =
+        "keys cross the network in the clear: write `[server.tls]` with `cert` and `key`, or `trusted-proxies`";
+    let folder = team();
+    assert!(said(&folder, "0.0.0.0:0").contains(warning));
+    assert!(!said(&folder, "127.0.0.1:0").contains("in the clear"));
+    let path = folder.path().join("portcullis.toml");
+    let config = fs::read_to_string(&path).expect("a configuration");
+    let behind = config.replace("[server]\n", "[server]\ntrusted-proxies = [\"10.0.0.0/8\"]\n");
+    fs::write(&path, behind).expect("a configuration");
+    assert!(!said(&folder, "0.0.0.0:0").contains("in the clear"));
+    let open = Folder::new(&plugins(&usual_plugins())).run(&["serve", "--http", "0.0.0.0:0"]);
+    assert_eq!(open.status.code(), Some(1), "without authentication it is refused");
 }
 
 /// The operator is told why, with the line.

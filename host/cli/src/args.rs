@@ -125,6 +125,9 @@ pub(crate) enum Command {
         /// Whether this agent may call the tool, or read the resource, that is named instead of a plugin
         #[arg(long, value_name = "NAME")]
         agent: Option<String>,
+        /// With an agent `token.SUBJECT`, the role that its token names
+        #[arg(long, value_name = "ROLE", requires = "agent")]
+        role: Option<String>,
         /// The plugin; with `--agent`, the tool, or the resource `kv://BUCKET/KEY`
         #[arg(value_name = "PLUGIN|TOOL|URI")]
         what: String,

@@ -81,6 +81,10 @@ pub(crate) struct OAuth {
     /// A JSON Web Key Set of the issuer, for a site that cannot reach it; read again when it changes. Example: `jwks = "issuer.json"`
     #[serde(default)]
     pub(crate) jwks: Option<PathBuf>,
+    /// Certificates in PEM of the authorities that are trusted for the issuer, in place of the system's: for a site with an
+    /// authority of its own. Example: `ca = "tls/ca.pem"`
+    #[serde(default)]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// One agent. Its keys are made by `portcullis key new NAME`.

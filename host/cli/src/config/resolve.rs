@@ -93,9 +93,14 @@ fn oauth(written: file::OAuth, has_roles: bool, folder: &Path) -> Result<OAuth, 
     if !has_roles {
         return wrong("`auth.oauth` has no role that a token could name".into(), "[roles.reader]");
     }
-    let file::OAuth { issuer, audience, role_claim, scopes, jwks } = written;
+    let file::OAuth { issuer, audience, role_claim, scopes, jwks, ca } = written;
     let jwks = jwks.map(|file| folder.join(file));
-    OAuth::new(issuer, audience, role_claim, scopes, jwks).or_else(|error| wrong(error.to_string(), error.hint))
+    let settings = OAuth::new(issuer, audience, role_claim, scopes, jwks);
+    let settings = match ca.map(|file| folder.join(file)) {
+        Some(ca) => settings.and_then(|settings| settings.with_ca(ca)),
+        None => settings,
+    };
+    settings.or_else(|error| wrong(error.to_string(), error.hint))
 }
 
 /// Most connections that may be configured: more than that no process has descriptors for by default anywhere.
