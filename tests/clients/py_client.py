@@ -234,6 +234,12 @@ async def run(args: argparse.Namespace) -> int:
         import oauth
 
         server = oauth.transport(args.http, args.oauth, args.issuer)
+    elif args.authorization:
+        from mcp.client.streamable_http import streamable_http_client
+        from mcp.shared._httpx_utils import create_mcp_http_client
+
+        shown = create_mcp_http_client(headers={"Authorization": args.authorization})
+        server = streamable_http_client(args.http, http_client=shown)
     else:
         server = args.http or StdioServerParameters(command=args.stdio[0], args=args.stdio[1:])
     try:
@@ -264,6 +270,7 @@ def main() -> int:
     parser.add_argument("--confirm", action="store_true", help="only call tools that ask, and one that does not")
     parser.add_argument("--oauth", choices=["code", "credentials"], help="get a token of --issuer, and how")
     parser.add_argument("--issuer", metavar="URL")
+    parser.add_argument("--authorization", metavar="HEADER", help="shown with each request over HTTP")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--http", metavar="URL")
     where.add_argument("--stdio", nargs=argparse.REMAINDER, metavar="COMMAND")

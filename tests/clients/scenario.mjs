@@ -62,6 +62,7 @@ export function parseArguments(argv = process.argv.slice(2)) {
       confirm: { type: "boolean", default: false },
       oauth: { type: "string" },
       issuer: { type: "string" },
+      authorization: { type: "string" },
     },
   });
   if (!["auto", "legacy"].includes(values.era)) throw new Error("--era: auto or legacy");

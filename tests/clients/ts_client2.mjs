@@ -27,7 +27,8 @@ await main("@modelcontextprotocol/client", async (args) => {
   } else {
     client = makeClient();
     const stdio = () => new StdioClientTransport({ command: command[0], args: command.slice(1) });
-    await client.connect(http ? overHttp(new URL(http)) : stdio());
+    const requestInit = args.authorization ? { headers: { Authorization: args.authorization } } : {};
+    await client.connect(http ? overHttp(new URL(http), { requestInit }) : stdio());
   }
   return {
     client,
