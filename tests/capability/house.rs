@@ -11,7 +11,7 @@ use std::{
 use portcullis_artifacts as guests;
 use portcullis_audit::{Ledger, Outcome};
 use portcullis_catalogue::{Admission, CallError, Catalogue, PluginSpec, Progress, Purpose, Reply, ToolSpec};
-use portcullis_gateway::{Allowances, Clocks, Doorkeeper, Ended, Gateway, Incoming};
+use portcullis_gateway::{Allowances, Clocks, Consent, Doorkeeper, Ended, Gateway, Incoming};
 use portcullis_policy::{Grants, Limits, PluginName, Principal, SecretSource};
 use portcullis_runtime::{
     Resolve, Runtime, RuntimeOptions, StateDir, Surroundings,
@@ -196,7 +196,16 @@ impl House {
         let catalogue = Catalogue::new(Arc::new(runtime), Arc::clone(&ledger), Admission::Built, Purpose::Calls);
         let keeper = Doorkeeper::new(Default::default(), Default::default(), Arc::clone(&ledger), SystemTime::now);
         let allowances = Allowances::open(dir.path().join("fuel.json"), Clocks::of_this_machine()).expect("a book");
-        let gateway = Gateway::new(Arc::clone(&catalogue), ledger, keeper, allowances, "test".into(), None, None);
+        let gateway = Gateway::new(portcullis_gateway::House {
+            catalogue: Arc::clone(&catalogue),
+            ledger,
+            keeper,
+            allowances,
+            session: "test".into(),
+            store: None,
+            resources: None,
+            patience: Duration::from_secs(60),
+        });
         catalogue.apply(specs.clone()).await.expect("a configuration in order");
         Self { dir, gateway, specs }
     }
@@ -242,7 +251,9 @@ impl House {
         reports: Option<mpsc::Sender<Progress>>,
     ) -> Ended {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
-        self.gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now() }).await
+        self.gateway
+            .call(Incoming { principal, tool, arguments, reports, received: Instant::now(), consent: Consent::Nobody })
+            .await
     }
 
     /// Runs a call that must answer, and returns its result.
@@ -342,7 +353,10 @@ fn spec(dir: &Path, guest: Guest) -> PluginSpec {
     let grants: Grants = toml::from_str(&grants).unwrap_or_else(|error| panic!("{name}: {error}"));
     let own = deadlines.iter().map(|(function, deadline)| {
         let limits = Limits { deadline: *deadline, ..limits.clone() };
-        (String::from(*function), ToolSpec { limits, description: None, annotations: Default::default() })
+        (
+            String::from(*function),
+            ToolSpec { limits, description: None, annotations: Default::default(), confirm: None },
+        )
     });
     let settings = own.collect();
     let file = |bytes: Vec<u8>| {

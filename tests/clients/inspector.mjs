@@ -23,7 +23,8 @@ const home = mkdtempSync(join(tmpdir(), "portcullis-inspector-"));
 // The server stands in a file, since the Inspector would take the options of its command for its own.
 const [command, ...commandArgs] = args.command ?? [];
 const config = join(home, "servers.json");
-const host = args.http ? { type: "streamable-http", url: args.http } : { command, args: commandArgs };
+const headers = args.authorization ? { headers: { Authorization: args.authorization } } : {};
+const host = args.http ? { type: "streamable-http", url: args.http, ...headers } : { command, args: commandArgs };
 writeFileSync(config, JSON.stringify({ mcpServers: { host } }));
 const place = ["--config", config, "--server", "host"];
 

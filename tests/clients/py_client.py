@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 from mcp import Client, MCPError, StdioServerParameters
-from mcp.types import ResourceUpdatedNotification
+from mcp.types import ElicitResult, ResourceUpdatedNotification
 
 # How long after the client's cancel the call may take to end at the client.
 CANCEL_GRACE_SECONDS = 2.0
@@ -27,6 +27,18 @@ RESOURCES = {
 # What changes all the time.
 TICK = "kv://shared/tick"
 UPDATE_SECONDS = 30
+
+
+class Person:
+    """Who is asked before a tool runs: says what the test has them say next."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.says = "accept"
+
+    async def asked(self, _context: Any, params: Any) -> ElicitResult:
+        self.read.append(params.message)
+        return ElicitResult(action=self.says, content={} if self.says == "accept" else None)
 
 
 class Report:
@@ -80,7 +92,7 @@ async def pages(client: Client) -> AsyncIterator[Any]:
             return
 
 
-async def scenario(client: Client, args: argparse.Namespace, report: Report) -> None:
+async def scenario(client: Client, args: argparse.Namespace, report: Report, person: Person) -> None:
     expect = report.expect
     server = client.server_info
     report.seen["protocolVersion"] = client.protocol_version
@@ -186,6 +198,22 @@ async def scenario(client: Client, args: argparse.Namespace, report: Report) -> 
                 await client.unsubscribe_resource(TICK)
         return before
 
+    async def confirm() -> list[str]:
+        for says, text in [("decline", "declined"), ("cancel", "did not decide")]:
+            person.says = says
+            result = await client.call_tool(args.echo, {"text": "hi"})
+            expect(result.is_error and text in text_of(result), f"confirm: {says}: {text_of(result)}")
+        person.says = "accept"
+        await echo()
+        expect(len(person.read) == 3, f"confirm: asked {len(person.read)} times")
+        expect(all(f"`{args.echo}`" in read and '"hi"' in read for read in person.read), f"confirm: {person.read}")
+        return person.read
+
+    if args.confirm:
+        # Nobody is asked about the others.
+        await report.step("confirm", confirm)
+        await report.step("fail", fail)
+        return
     await report.step("tools", tools)
     if args.resources:
         await report.step("resources", resources)
@@ -206,12 +234,21 @@ async def run(args: argparse.Namespace) -> int:
         import oauth
 
         server = oauth.transport(args.http, args.oauth, args.issuer)
+    elif args.authorization:
+        from mcp.client.streamable_http import streamable_http_client
+        from mcp.shared._httpx_utils import create_mcp_http_client
+
+        shown = create_mcp_http_client(headers={"Authorization": args.authorization})
+        server = streamable_http_client(args.http, http_client=shown)
     else:
         server = args.http or StdioServerParameters(command=args.stdio[0], args=args.stdio[1:])
     try:
         with anyio.fail_after(WHOLE_RUN_SECONDS):
-            async with Client(server, mode=args.era, message_handler=report.told) as client:
-                await scenario(client, args, report)
+            person = Person()
+            asked = person.asked if args.confirm else None
+            told = report.told
+            async with Client(server, mode=args.era, message_handler=told, elicitation_callback=asked) as client:
+                await scenario(client, args, report, person)
     except Exception as error:  # noqa: BLE001 - a failed connection is a result too
         report.failures.append(f"connection: {cause(error)}")
     return report.finish()
@@ -230,8 +267,10 @@ def main() -> int:
         parser.add_argument(f"--{name}", default=tool, metavar="TOOL")
     parser.add_argument("--resources", action="store_true", help="list and read those of the test")
     parser.add_argument("--updates", action="store_true", help="subscribe to one that changes all the time")
+    parser.add_argument("--confirm", action="store_true", help="only call tools that ask, and one that does not")
     parser.add_argument("--oauth", choices=["code", "credentials"], help="get a token of --issuer, and how")
     parser.add_argument("--issuer", metavar="URL")
+    parser.add_argument("--authorization", metavar="HEADER", help="shown with each request over HTTP")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--http", metavar="URL")
     where.add_argument("--stdio", nargs=argparse.REMAINDER, metavar="COMMAND")

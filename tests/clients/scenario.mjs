@@ -59,8 +59,10 @@ export function parseArguments(argv = process.argv.slice(2)) {
       spin: { type: "string", default: "outcomes_spin" },
       resources: { type: "boolean", default: false },
       updates: { type: "boolean", default: false },
+      confirm: { type: "boolean", default: false },
       oauth: { type: "string" },
       issuer: { type: "string" },
+      authorization: { type: "string" },
     },
   });
   if (!["auto", "legacy"].includes(values.era)) throw new Error("--era: auto or legacy");
@@ -96,7 +98,7 @@ export async function main(name, connect) {
   process.exitCode = report.finish();
 }
 
-async function scenario({ client, call, protocolVersion, onUpdated, notFound }, args, report) {
+async function scenario({ client, person, call, protocolVersion, onUpdated, notFound }, args, report) {
   const expect = report.expect.bind(report);
   report.seen.protocolVersion = protocolVersion();
   report.seen.serverInfo = client.getServerVersion();
@@ -110,6 +112,22 @@ async function scenario({ client, call, protocolVersion, onUpdated, notFound }, 
     expect(JSON.parse(textOf(result)).result === text, `echo: text ${textOf(result)}`);
     return result.structuredContent;
   };
+
+  if (args.confirm) {
+    await report.step("confirm", async () => {
+      for (const [says, text] of [["decline", "declined"], ["cancel", "did not decide"]]) {
+        person.says = says;
+        const result = await call({ name: args.echo, arguments: { text: "hi" } });
+        expect(result.isError && textOf(result).includes(text), `confirm: ${says}: ${textOf(result)}`);
+      }
+      person.says = "accept";
+      await echo("hi");
+      const asked = person.read.filter((read) => read.includes(`\`${args.echo}\``) && read.includes('"hi"'));
+      expect(asked.length === 3 && person.read.length === 3, `confirm: asked ${JSON.stringify(person.read)}`);
+      return person.read;
+    });
+    return;
+  }
 
   await report.step("tools", async () => {
     const { tools } = await client.listTools();

@@ -7,8 +7,19 @@ import { main } from "./scenario.mjs";
 
 await main("@modelcontextprotocol/client", async (args) => {
   const { http, command, era } = args;
-  const makeClient = () =>
-    new Client({ name: "portcullis-tests", version: "1.0.0" }, { versionNegotiation: { mode: era } });
+  const person = { read: [], says: "accept" };
+  const makeClient = () => {
+    const capabilities = args.confirm ? { elicitation: { form: {} } } : {};
+    const options = { versionNegotiation: { mode: era }, capabilities };
+    const client = new Client({ name: "portcullis-tests", version: "1.0.0" }, options);
+    if (args.confirm) {
+      client.setRequestHandler("elicitation/create", ({ params }) => {
+        person.read.push(params.message);
+        return person.says === "accept" ? { action: "accept", content: {} } : { action: person.says };
+      });
+    }
+    return client;
+  };
   const overHttp = (url, options) => new StreamableHTTPClientTransport(url, options);
   let client;
   if (args.oauth) {
@@ -16,10 +27,12 @@ await main("@modelcontextprotocol/client", async (args) => {
   } else {
     client = makeClient();
     const stdio = () => new StdioClientTransport({ command: command[0], args: command.slice(1) });
-    await client.connect(http ? overHttp(new URL(http)) : stdio());
+    const requestInit = args.authorization ? { headers: { Authorization: args.authorization } } : {};
+    await client.connect(http ? overHttp(new URL(http), { requestInit }) : stdio());
   }
   return {
     client,
+    person,
     call: (params, options) => client.callTool(params, options),
     protocolVersion: () => client.getNegotiatedProtocolVersion(),
     // The code of the newer era, whichever the host's was.

@@ -1,12 +1,18 @@
 //! Who may call what: keys, roles, sessions, and that what one may not call does not exist (A1 to A7).
 
-use std::{fs, io::BufReader, net::TcpStream};
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpStream,
+    process::Stdio,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     host::{Folder, Served, plugins, usual_plugins},
     raw::{self, Answer, USUAL},
+    tools::{script, tests},
 };
 
 const ROLES: &str = "
@@ -247,6 +253,71 @@ fn over_stdio_an_agent_has_its_role() {
     client.initialize();
     client.send(&json!({ "jsonrpc": "2.0", "id": 5, "method": "tools/list" }));
     assert_eq!(names(&client.reply(5)), ["echo_echo", "outcomes_fail"]);
+}
+
+/// A key that crosses a network in the clear is everybody's on the way: that is said, unless TLS or a proxy is there.
+#[test]
+fn a_door_to_other_machines_without_tls_says_so() {
+    let said = |folder: &Folder, address: &str| {
+        let mut child = folder.command(&["serve", "--http", address]).stderr(Stdio::piped()).spawn().expect("a host");
+        let lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
+        let told: Vec<_> = lines.take_while(|line| !line.contains("serving at ")).collect();
+        child.kill().expect("killed");
+        child.wait().expect("an end");
+        told.join("\n")
+    };
+    let warning =
+        "keys cross the network in the clear: write `[server.tls]` with `cert` and `key`, or `trusted-proxies`";
+    let folder = team();
+    assert!(said(&folder, "0.0.0.0:0").contains(warning));
+    assert!(!said(&folder, "127.0.0.1:0").contains("in the clear"));
+    let path = folder.path().join("portcullis.toml");
+    let config = fs::read_to_string(&path).expect("a configuration");
+    let behind = config.replace("[server]\n", "[server]\ntrusted-proxies = [\"10.0.0.0/8\"]\n");
+    fs::write(&path, behind).expect("a configuration");
+    assert!(!said(&folder, "0.0.0.0:0").contains("in the clear"));
+    let open = Folder::new(&plugins(&usual_plugins())).run(&["serve", "--http", "0.0.0.0:0"]);
+    assert_eq!(open.status.code(), Some(1), "without authentication it is refused");
+}
+
+/// What the page tells people to write for their client: the address and the header that come of it let one in. The clients
+/// of the three programs are not here; real ones are, which send what those are told to.
+#[test]
+fn the_clients_of_the_page_come_in() {
+    let page = fs::read_to_string(tests().join("../README.md")).expect("the page");
+    let row = |name: &str| {
+        let line = page.lines().find(|line| line.starts_with(&format!("| {name}"))).expect(name);
+        line.split('`').rev().nth(1).expect("what to write").to_owned()
+    };
+    let json = |name: &str, path: &str| {
+        let written: Value = serde_json::from_str(&row(name)).expect(name);
+        let host = written.pointer(path).expect("the host").clone();
+        let text = |at: &str| host.pointer(at).and_then(Value::as_str).expect(at).to_owned();
+        (text("/url"), text("/headers/Authorization"))
+    };
+    let command = row("Claude Code");
+    let words: Vec<_> = command.split(' ').collect();
+    let url = words.iter().find(|word| word.starts_with("https://")).expect("an address");
+    let (_, header) = command.split_once("--header \"Authorization: ").expect("a header");
+    let claude = ((*url).to_owned(), header.trim_end_matches('"').to_owned());
+    let roles = "[roles.worker]\nallow = [\"*\"]\n[agents.bob]\nrole = \"worker\"\n";
+    let folder = Folder::new(&format!("{}{roles}", plugins(&usual_plugins())));
+    let key = key(&folder, "bob").0;
+    let host = folder.serve();
+    for ((url, header), client) in [
+        (claude, "py"),
+        (json("VS Code", "/servers/portcullis"), "ts2"),
+        (json("Cursor", "/mcpServers/portcullis"), "inspector"),
+    ] {
+        assert!(url.ends_with("/mcp"), "{url}");
+        let (scheme, variable) = header.split_once(' ').expect("a scheme");
+        assert!(["$PORTCULLIS_KEY", "${input:key}", "${env:PORTCULLIS_KEY}"].contains(&variable), "{variable}");
+        let header = format!("{scheme} {key}");
+        let arguments = [client, "--era", "auto", "--authorization", &header, "--http"];
+        let Some(output) = script("clients/run", &[&arguments[..], &[&host.url()]].concat()) else { return };
+        let saw: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(saw["ok"], true, "{client}: {saw:#}");
+    }
 }
 
 /// The operator is told why, with the line.

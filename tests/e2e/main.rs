@@ -13,6 +13,7 @@ mod approval;
 mod approval_review;
 mod clients;
 mod commands;
+mod confirm;
 mod conformance;
 mod dev;
 mod foreign;

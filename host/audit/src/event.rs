@@ -223,6 +223,27 @@ pub enum Event<'a> {
         /// What it got.
         outcome: ReadOutcome,
     },
+    /// A person is asked whether a call may run. Written before they are.
+    #[serde(rename = "call.asked")]
+    CallAsked {
+        /// The call of the intent.
+        call: u64,
+        /// About what.
+        #[serde(flatten)]
+        about: Asking<'a>,
+    },
+    /// What they said, or that nothing came. Written before the call runs, or ends. Where a call ends with the question, the answer
+    /// comes with the next one.
+    #[serde(rename = "call.answered")]
+    CallAnswered {
+        /// The call of the intent.
+        call: u64,
+        /// To what.
+        #[serde(flatten)]
+        about: Asking<'a>,
+        /// What they said.
+        answer: Answer,
+    },
     /// A call ended.
     #[serde(rename = "call.outcome")]
     CallOutcome {
@@ -237,6 +258,37 @@ pub enum Event<'a> {
         #[serde(flatten)]
         used: crate::Used,
     },
+}
+
+/// What a person is asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Asking<'a> {
+    /// Who calls.
+    pub principal: &'a str,
+    /// What.
+    pub tool: &'a ToolName,
+    /// The bytes that would run.
+    pub digest: Digest,
+}
+
+/// What a person said of a call. The names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// Yes.
+    Yes,
+    /// Yes, earlier in the session of the client.
+    Remembered,
+    /// The operator said yes to whatever the call is.
+    Unseen,
+    /// No.
+    No,
+    /// They closed the question.
+    Dismissed,
+    /// Nothing, in time.
+    None,
+    /// The answer is to another question, over, or was used before.
+    Invalid,
 }
 
 /// What an operator does to what may run. The names are stable.
@@ -303,6 +355,10 @@ pub enum Outcome {
     Denied,
     /// Its agent asks for more than it may; nothing ran.
     Limited,
+    /// A person has to say yes first: it ended with that question, and nothing ran.
+    Asked,
+    /// Nobody said yes; nothing ran.
+    NotConfirmed,
     /// The guest trapped.
     Trapped,
     /// The guest left through `exit`.

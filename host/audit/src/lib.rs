@@ -10,7 +10,7 @@ mod file;
 mod record;
 mod secret;
 
-pub use event::{ApprovalAction, Event, KvAction, KvOutcome, Outcome, PluginState, ReadOutcome};
+pub use event::{Answer, ApprovalAction, Asking, Event, KvAction, KvOutcome, Outcome, PluginState, ReadOutcome};
 pub use file::{AuditError, Clock, Ledger};
 pub use record::{CallNotes, CallRecord, Used};
 pub use secret::Secret;

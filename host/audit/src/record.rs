@@ -11,7 +11,7 @@ use std::{
 use portcullis_policy::{Digest, PluginName, Principal, ToolName};
 use serde::{Deserialize, Serialize};
 
-use crate::{AuditError, Event, Ledger, Outcome};
+use crate::{Answer, Asking, AuditError, Event, Ledger, Outcome};
 
 /// What a call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +115,40 @@ impl CallRecord {
     /// When it cannot be written.
     pub fn limit(self, rule: &str) -> Result<(), AuditError> {
         self.refuse(Outcome::Limited, rule)
+    }
+
+    /// Writes that a person is asked.
+    ///
+    /// # Errors
+    /// When it cannot be written: they must not be.
+    pub fn asked(&self, about: &Asking<'_>) -> Result<(), AuditError> {
+        self.ledger.append(&Event::CallAsked { call: self.call, about: *about })?;
+        Ok(())
+    }
+
+    /// Writes what a person said.
+    ///
+    /// # Errors
+    /// When it cannot be written: the call must not run.
+    pub fn answered(&self, about: &Asking<'_>, answer: Answer) -> Result<(), AuditError> {
+        self.ledger.append(&Event::CallAnswered { call: self.call, about: *about, answer })?;
+        Ok(())
+    }
+
+    /// Writes that nobody said that the call may run, and why.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn not_confirmed(self, rule: &str) -> Result<(), AuditError> {
+        self.refuse(Outcome::NotConfirmed, rule)
+    }
+
+    /// Writes that the call ended with the question whether it may run.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn ends_asking(self) -> Result<(), AuditError> {
+        self.refuse(Outcome::Asked, "`confirm`")
     }
 
     fn refuse(mut self, outcome: Outcome, rule: &str) -> Result<(), AuditError> {

@@ -233,5 +233,6 @@ fn built_here(examined: &Examined) -> Approval {
         grants: candidate.grants,
         limits: candidate.limits,
         tool_limits: candidate.tool_limits,
+        confirm: candidate.confirm,
     }
 }

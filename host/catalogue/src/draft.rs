@@ -240,7 +240,8 @@ impl Draft {
             let approved = approval.tool_limits.get(&tool.name).unwrap_or(&approval.limits);
             let limits = spec.limits_of(&tool.name).min(approved);
             let grants = served.terms.grants.clone();
-            let rules = ToolRules { plugin: spec.name.clone(), tool: name.clone(), limits, grants };
+            let confirm = spec.confirm_of(&tool.name).max(approval.confirm.get(&tool.name).copied());
+            let rules = ToolRules { plugin: spec.name.clone(), tool: name.clone(), limits, grants, confirm };
             self.tools.push(Tool {
                 definition: Arc::clone(&tool.definition),
                 rules: Arc::new(rules),

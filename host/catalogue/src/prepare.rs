@@ -177,6 +177,7 @@ impl Examined {
             grants: spec.grants.as_ref().clone(),
             limits: spec.limits.clone(),
             tool_limits: limits_that_differ(spec),
+            confirm: spec.settings.iter().filter_map(|(name, own)| Some((name.clone(), own.confirm?))).collect(),
         };
         Ok(Self { inspection, candidate: Arc::new(candidate), refused, digests })
     }

@@ -310,6 +310,7 @@ mod tests {
                 tool: ToolName::new(name).expect("a name"),
                 limits: Limits::default(),
                 grants: Effective::new(Arc::default(), Arc::default()),
+                confirm: None,
             };
             Tool {
                 definition: Arc::new(serde_json::from_value(definition).expect("a definition")),

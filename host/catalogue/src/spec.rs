@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use portcullis_policy::{Annotations, Grants, Limits, PluginName, SecretSource};
+use portcullis_policy::{Annotations, Confirm, Grants, Limits, PluginName, SecretSource};
 
 /// One plugin of the configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,6 +38,8 @@ pub struct ToolSpec {
     pub description: Option<String>,
     /// What the grants make of the tool, or stricter.
     pub annotations: Annotations,
+    /// Whether a person is asked first.
+    pub confirm: Option<Confirm>,
 }
 
 impl PluginSpec {
@@ -56,6 +58,11 @@ impl PluginSpec {
             secrets: Arc::default(),
             settings: BTreeMap::new(),
         }
+    }
+
+    /// Whether a person is asked before a function runs, as it is configured.
+    pub(crate) fn confirm_of(&self, function: &str) -> Option<Confirm> {
+        self.settings.get(function).and_then(|own| own.confirm)
     }
 
     /// The limits that are configured for a function.

@@ -112,6 +112,9 @@ pub(crate) enum Command {
         /// Show what the tool printed
         #[arg(long)]
         log: bool,
+        /// Run it without asking, where the configuration says `confirm`
+        #[arg(long)]
+        yes: bool,
         /// Take the plugins from these folders, as `dev` does
         #[arg(long, value_name = "DIR")]
         dev: Vec<PathBuf>,
@@ -122,6 +125,9 @@ pub(crate) enum Command {
         /// Whether this agent may call the tool, or read the resource, that is named instead of a plugin
         #[arg(long, value_name = "NAME")]
         agent: Option<String>,
+        /// With an agent `token.SUBJECT`, the role that its token names
+        #[arg(long, value_name = "ROLE", requires = "agent")]
+        role: Option<String>,
         /// The plugin; with `--agent`, the tool, or the resource `kv://BUCKET/KEY`
         #[arg(value_name = "PLUGIN|TOOL|URI")]
         what: String,

@@ -86,7 +86,7 @@ fn restrict(path: &Path, config: &Config, state: &Path, granted: &Reachable, how
     let write =
         read | make_bitflags!(AccessFs::{WriteFile | Truncate | MakeReg | MakeDir | RemoveFile | RemoveDir | Refer});
     let mut rules: Vec<(PathBuf, BitFlags<AccessFs>)> = vec![(state.to_owned(), write | AccessFs::MakeSock)];
-    let issuer = config.oauth.as_ref().and_then(|oauth| oauth.jwks()).map(PathBuf::as_path);
+    let issuer = config.oauth.iter().flat_map(|oauth| [oauth.jwks(), oauth.ca()]).flatten().map(PathBuf::as_path);
     let sources = config.plugins.iter().map(|plugin| plugin.source.as_path());
     for file in [path, &config.lock].into_iter().chain(sources).chain(issuer) {
         // Files are replaced, so that their folders count; of a link, both.

@@ -9,7 +9,7 @@ use std::{
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
 use portcullis_gateway::{
-    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, KeyFile, OAuth, Reload, Resources, SharedContext,
+    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, House, KeyFile, OAuth, Reload, Resources, SharedContext,
 };
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
@@ -47,6 +47,8 @@ struct Around<'a> {
     calls: Calls,
     /// Whose tokens open its doors.
     oauth: Option<OAuth>,
+    /// How long persons have to say whether a call may run.
+    patience: Duration,
 }
 
 /// How many calls there may be at one time.
@@ -110,7 +112,7 @@ impl Host {
         let serves = opens == Opens::Always;
         // Only a host with doors has a use for the issuer's keys.
         let oauth = config.oauth.clone().filter(|_| serves);
-        let around = Around { folder, reachable, store, serves, calls, oauth };
+        let around = Around { folder, reachable, store, serves, calls, oauth, patience: config.confirm_timeout };
         let statutes = config.statutes.clone();
         Self::furnish(&config.state_dir, around, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
@@ -128,7 +130,15 @@ impl Host {
         let store = serves.then_some((&embedded, &[][..]));
         // Without a grant nothing waits.
         let calls = Calls { computing: calls, waiting: 0 };
-        let around = Around { folder: Path::new(""), reachable: None, store, serves, calls, oauth: None };
+        let around = Around {
+            folder: Path::new(""),
+            reachable: None,
+            store,
+            serves,
+            calls,
+            oauth: None,
+            patience: Duration::ZERO,
+        };
         let statutes = Statutes::default();
         Self::furnish(state_dir, around, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
@@ -144,7 +154,7 @@ impl Host {
         raise_descriptors();
         let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
         let (ledger, session) = records(&state, command)?;
-        let Around { folder, reachable, store, serves, calls, oauth } = around;
+        let Around { folder, reachable, store, serves, calls, oauth, patience } = around;
         let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
         let context = store.zip(shared.clone()).filter(|_| serves).map(|((_, buckets), warehouse)| SharedContext {
             warehouse,
@@ -166,8 +176,16 @@ impl Host {
         let resources = context.and_then(|context| {
             Resources::new(context, Arc::clone(&ledger), Arc::clone(&keeper), tokio::runtime::Handle::current())
         });
-        let gateway =
-            Gateway::new(Arc::clone(&catalogue), Arc::clone(&ledger), keeper, allowances, session, shared, resources);
+        let gateway = Gateway::new(House {
+            catalogue: Arc::clone(&catalogue),
+            ledger: Arc::clone(&ledger),
+            keeper,
+            allowances,
+            session,
+            store: shared,
+            resources,
+            patience,
+        });
         Ok(Self { state, ledger, catalogue, gateway })
     }
 

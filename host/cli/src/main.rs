@@ -12,6 +12,7 @@ mod harden;
 mod host;
 mod render;
 mod review;
+mod terminal;
 mod watch;
 
 use std::process::ExitCode;

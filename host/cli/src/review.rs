@@ -47,6 +47,7 @@ pub(crate) fn as_data(review: &Review, name: Option<&PluginName>) -> Value {
         "grants": candidate.grants,
         "limits": candidate.limits,
         "toolLimits": candidate.tool_limits,
+        "confirm": candidate.confirm,
         "approve": name.filter(|_| examined.refused.is_none()).map(|name| approve_line(review, name)),
     });
     if let Some(data) = data.as_object_mut() {
@@ -105,6 +106,9 @@ pub(crate) fn as_text(review: &Review, name: Option<&PluginName>) -> String {
     _ = writeln!(text, "\nGrants of the configuration");
     grants(&mut text, &candidate.grants);
     limits(&mut text, &candidate.limits, &candidate.tool_limits);
+    for (function, confirm) in &candidate.confirm {
+        _ = writeln!(text, "  {}: a person is asked, {}", escaped(function), confirm.as_str());
+    }
     text += &against_text(review);
     let Some(name) = name else { return text };
     match difference {

@@ -18,9 +18,9 @@ use portcullis_policy::{AgentName, Principal};
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
-        CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, CustomRequest, CustomResult,
-        DiscoverResult, ErrorCode, Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult,
-        ListToolsResult, MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
+        CacheScope, CallToolRequestParams, CallToolResponse, CustomRequest, CustomResult, DiscoverResult, ErrorCode,
+        Implementation, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+        MetaObject, PaginatedRequestParams, ProgressNotificationParam, ProgressToken, ProtocolVersion,
         ReadResourceRequestParams, ReadResourceResponse, ServerCapabilities, ServerConfig, SubscribeRequestParams,
         SubscriptionFilter, UnsubscribeRequestParams,
     },
@@ -31,6 +31,7 @@ use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
 use self::resources::Seats;
 use crate::{
     auth::Caller,
+    consent::{Client, Consent, Remembered},
     http::SlowDown,
     pipeline::{Ended, Gateway, Incoming},
     reply,
@@ -73,6 +74,7 @@ pub(crate) struct Handler {
     /// Who the request is from that this was made for, where the layer in front of the door says.
     caller: Option<Principal>,
     seats: Seats,
+    remembered: Remembered,
 }
 
 /// What all clients share.
@@ -146,6 +148,7 @@ impl Shared {
         principal: Principal,
         request: CallToolRequestParams,
         reports: Option<mpsc::Sender<Progress>>,
+        consent: Consent,
     ) -> Ended {
         let CallToolRequestParams { name, arguments, .. } = request;
         let arguments = arguments.unwrap_or_default();
@@ -155,15 +158,18 @@ impl Shared {
             // A short call ends in one go, so that this one would never see those that came with it.
             tokio::task::yield_now().await;
         }
-        let Some(others) = self.others.as_ref().filter(|_| self.in_flight.load(Ordering::Relaxed) > 1) else {
-            let call = Incoming { principal: &principal, tool: &name, arguments, reports, received };
+        // What a client is asked goes along with its own request, which only the task of that request knows.
+        let asks = matches!(consent, Consent::Client(_));
+        let several = || self.in_flight.load(Ordering::Relaxed) > 1;
+        let Some(others) = self.others.as_ref().filter(|_| !asks && several()) else {
+            let call = Incoming { principal: &principal, tool: &name, arguments, reports, received, consent };
             return self.gateway.call(call).await;
         };
         let gateway = Arc::clone(&self.gateway);
         // A set of one: dropped with this future, it stops the call.
         let mut tasks = JoinSet::new();
         let call = async move {
-            gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports, received }).await
+            gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports, received, consent }).await
         };
         tasks.spawn_on(call, others);
         match tasks.join_next().await {
@@ -176,7 +182,8 @@ impl Shared {
 
     /// The view of a client behind a door.
     pub(crate) fn handler(self: &Arc<Self>, who: Who) -> Handler {
-        Handler { shared: Arc::clone(self), who, caller: None, seats: Seats::default() }
+        let remembered = Remembered::default();
+        Handler { shared: Arc::clone(self), who, caller: None, seats: Seats::default(), remembered }
     }
 }
 
@@ -212,8 +219,11 @@ impl Handler {
 
     /// `_meta` of a result: only the newer era has `serverInfo` there.
     fn meta(&self, context: &RequestContext<RoleServer>) -> Option<MetaObject> {
-        let newer = context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28);
-        newer.then(|| self.shared.meta.clone())
+        self.is_newer(context).then(|| self.shared.meta.clone())
+    }
+
+    fn is_newer(&self, context: &RequestContext<RoleServer>) -> bool {
+        context.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
     }
 
     async fn answer(
@@ -234,24 +244,48 @@ impl Handler {
         {
             told.after(exceeded.again);
         }
-        let mut result: CallToolResult = reply::reply(&tool, ended)?;
-        result.meta = self.meta(&context);
-        Ok(result.into())
+        let mut response = reply::reply(&tool, ended)?;
+        match &mut response {
+            CallToolResponse::Complete(result) => result.meta = self.meta(&context),
+            CallToolResponse::InputRequired(result) => result.meta = self.meta(&context),
+            // There are no tasks, and rmcp may add other ends.
+            _ => {}
+        }
+        Ok(response)
+    }
+
+    /// Who can be asked for this call, where its tool needs a person's word.
+    fn consent(&self, request: &mut CallToolRequestParams, context: &RequestContext<RoleServer>) -> Consent {
+        let snapshot = self.shared.gateway.catalogue().snapshot();
+        if snapshot.tool(&request.name).is_none_or(|tool| tool.rules().confirm.is_none()) {
+            return Consent::Nobody;
+        }
+        let elicitation = context.client_capabilities().and_then(|capabilities| capabilities.elicitation);
+        Consent::Client(Box::new(Client {
+            peer: context.peer.clone(),
+            // One that names neither form means the first (MCP 2025-11-25, "Elicitation", "Capabilities").
+            can_ask: elicitation.is_some_and(|can| can.form.is_some() || can.url.is_none()),
+            newer: self.is_newer(context),
+            state: request.request_state.take(),
+            responses: request.input_responses.take(),
+            remembered: self.remembered.clone(),
+        }))
     }
 
     /// Runs the call and passes reports of progress on while it runs.
     async fn run(
         &self,
         principal: Principal,
-        request: CallToolRequestParams,
+        mut request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Ended {
+        let consent = self.consent(&mut request, context);
         let token = context.meta.get_progress_token();
         let (reports, receiver) = match token {
             Some(_) => Some(mpsc::channel(MAX_REPORTS)).unzip(),
             None => (None, None),
         };
-        let call = self.shared.call(principal, request, reports);
+        let call = self.shared.call(principal, request, reports, consent);
         match token.zip(receiver) {
             Some((token, receiver)) => Box::pin(with_reports(call, receiver, &token, &context.peer)).await,
             None => call.await,

@@ -7,6 +7,7 @@
 
 mod allowance;
 mod auth;
+mod consent;
 mod desk;
 mod handler;
 mod http;
@@ -25,13 +26,14 @@ pub use auth::{
     ApiKey, Doorkeeper, KeyFile, KeyFileError, KeyRefusal, KeyRing, OAuth, OAuthError, Refused, TokenRefusal,
     look as look_for_keys,
 };
+pub use consent::{Asked, Confirmed, Consent, NotConfirmed};
 pub use desk::{
     Bytes, Called, CalledEnd, Counter, Desk, KvAnswer, KvChange, KvChangeKind, KvEntry, KvFault, KvRefusal, KvRequest,
     KvStats, KvWhen, Listed, Mend, Printed, Reload, Row, STORE_PATIENCE, called, store_trouble,
 };
 pub use handler::{ServerName, Who};
 pub use http::{HttpDoor, HttpError, HttpTerms, PeerBounds, Tls, TlsError};
-pub use pipeline::{Ended, Gateway, Incoming};
+pub use pipeline::{Ended, Gateway, House, Incoming};
 pub use resources::{Address, Resources, SharedContext};
 pub use socket::{
     Connections, Errand, ErrandError, Found, Hello, Owner, PlaceError, RelayEnd, SocketDoor, Wants, relay, seek, visit,

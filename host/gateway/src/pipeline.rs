@@ -1,17 +1,21 @@
 //! The path of a call, from a door to the reply: read this first.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use portcullis_audit::{AuditError, CallRecord, Ledger, Outcome, Used};
-use portcullis_catalogue::{CallEnd, CallError, Catalogue, Progress, Reply, ToolCall};
-use portcullis_policy::{Principal, ToolName, decide};
+use portcullis_catalogue::{CallEnd, CallError, Catalogue, Progress, Reply, Tool, ToolCall};
+use portcullis_policy::{Confirm, Permit, Principal, ToolName, decide};
 use portcullis_store::Warehouse;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use crate::{
-    allowance::{Allowances, Exceeded},
+    allowance::{Admitted, Allowances, Exceeded},
     auth::Doorkeeper,
+    consent::{Asked, Consent, Consents, NotConfirmed, Question, Said},
     resources::Resources,
 };
 
@@ -28,6 +32,7 @@ pub struct Gateway {
     store: Option<Arc<Warehouse>>,
     session: String,
     resources: Option<Arc<Resources>>,
+    consents: Consents,
 }
 
 /// A call as a door hands it in.
@@ -41,8 +46,10 @@ pub struct Incoming<'a> {
     pub arguments: Map<String, Value>,
     /// Where reports of progress go, where the client asked for them.
     pub reports: Option<mpsc::Sender<Progress>>,
-    /// When the door took it in: the deadline counts from here.
+    /// When the door took it in: the deadline counts from here, or from a person's yes.
     pub received: Instant,
+    /// Who can be asked, where the tool needs a person's word.
+    pub consent: Consent,
 }
 
 /// How a call ended, whichever door it came through. `reply` turns it into MCP.
@@ -54,6 +61,10 @@ pub enum Ended {
     Denied,
     /// Its agent asks for more than it may just now. Nothing ran.
     Limited(Exceeded),
+    /// Nobody said that it may run.
+    NotConfirmed(NotConfirmed),
+    /// It ends with the question whether it may run.
+    Asks(Box<Asked>),
     /// It was recorded, and it ended so.
     Answered(Result<Reply, CallError>, Box<Account>),
     /// It could not be recorded. It did not run, or its result is withheld.
@@ -71,19 +82,33 @@ pub struct Account {
     pub refusals: u32,
 }
 
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct House {
+    /// The register of tools.
+    pub catalogue: Arc<Catalogue>,
+    /// Where calls are recorded.
+    pub ledger: Arc<Ledger>,
+    /// The keeper of the doors.
+    pub keeper: Arc<Doorkeeper>,
+    /// What agents ask for is counted here.
+    pub allowances: Arc<Allowances>,
+    /// The ledger's name of this process.
+    pub session: String,
+    /// Where shared context is kept, where it is open.
+    pub store: Option<Arc<Warehouse>>,
+    /// Shared context as clients read it, where the configuration opens a bucket.
+    pub resources: Option<Arc<Resources>>,
+    /// How long persons have to say whether a call may run.
+    pub patience: Duration,
+}
+
 impl Gateway {
-    /// Doors over `catalogue` that record in `ledger` and count what agents ask for in `allowances`; `session` is the ledger's name of this process.
-    /// Shared context is kept in `store`, and read by clients as `resources`, where there are any.
-    pub fn new(
-        catalogue: Arc<Catalogue>,
-        ledger: Arc<Ledger>,
-        keeper: Arc<Doorkeeper>,
-        allowances: Arc<Allowances>,
-        session: String,
-        store: Option<Arc<Warehouse>>,
-        resources: Option<Arc<Resources>>,
-    ) -> Arc<Self> {
-        Arc::new(Self { catalogue, ledger, keeper, allowances, store, session, resources })
+    /// Doors into this house.
+    pub fn new(house: House) -> Arc<Self> {
+        let House { catalogue, ledger, keeper, allowances, session, store, resources, patience } = house;
+        let consents = Consents::new(patience);
+        Arc::new(Self { catalogue, ledger, keeper, allowances, store, session, resources, consents })
     }
 
     /// Shared context as resources, where the configuration opens a bucket.
@@ -108,7 +133,7 @@ impl Gateway {
 
     /// Runs one call. Dropping the future stops the guest, and closes the record as cancelled.
     pub async fn call(&self, call: Incoming<'_>) -> Ended {
-        let received = call.received;
+        let mut received = call.received;
         let snapshot = self.catalogue.snapshot();
         let Some(tool) = snapshot.tool(call.tool) else {
             return Ended::UnknownTool;
@@ -129,13 +154,15 @@ impl Gateway {
         // After the decision: of a tool that one may not call, one does not learn by a limit either.
         let mut admitted = match self.allowances.admit(permit.principal(), permit.limits().fuel) {
             Ok(admitted) => admitted,
-            Err(exceeded) => {
-                let rule = format!("`{}` of the agent `{}`", exceeded.limit, permit.principal());
-                return record
-                    .limit(&rule)
-                    .map_or_else(|error| self.not_recorded(&error), |()| Ended::Limited(exceeded));
-            }
+            Err(exceeded) => return self.refused(record, permit.principal(), Ended::Limited(exceeded)),
         };
+        if let Some(confirm) = permit.confirm() {
+            let asked = self.confirmed(&call, &permit, confirm, tool, admitted.as_mut(), &record);
+            if let Err(ended) = Box::pin(asked).await {
+                return self.refused(record, permit.principal(), ended);
+            }
+            received = Instant::now();
+        }
         let id = format!("{}-{}", self.session, record.call());
         let Incoming { arguments, reports, .. } = call;
         let notes = record.notes();
@@ -157,6 +184,50 @@ impl Gateway {
         };
         // The record is closed before the reply leaves.
         self.close(record, outcome, account.used).unwrap_or(Ended::Answered(result, Box::new(account)))
+    }
+
+    /// Whether a person says that the call may run, and nothing changed while they thought. None of its agent's places is
+    /// held meanwhile.
+    async fn confirmed(
+        &self,
+        call: &Incoming<'_>,
+        permit: &Permit,
+        confirm: Confirm,
+        tool: &Tool,
+        admitted: Option<&mut Admitted>,
+        record: &CallRecord,
+    ) -> Result<(), Ended> {
+        let mut admitted = admitted;
+        if let Some(admitted) = &mut admitted {
+            admitted.steps_back();
+        }
+        let edition = self.keeper.edition();
+        let (definition, digest) = (tool.definition(), tool.digest());
+        let question = Question { permit, arguments: &call.arguments, definition, digest };
+        match self.consents.ask(&call.consent, confirm, &question, record).await {
+            Ok(Said::Yes) => {}
+            Ok(Said::No(why)) => return Err(Ended::NotConfirmed(why)),
+            Ok(Said::Ask(asked)) => return Err(Ended::Asks(asked)),
+            Err(error) => return Err(self.not_recorded(&error)),
+        }
+        let now = self.catalogue.snapshot();
+        let same = |now: &Tool| now.digest() == digest && now.definition() == definition && now.rules() == tool.rules();
+        if edition != self.keeper.edition() || !now.tool(call.tool).is_some_and(same) {
+            return Err(Ended::NotConfirmed(NotConfirmed::Changed));
+        }
+        admitted.map_or(Ok(()), Admitted::comes_back).map_err(Ended::Limited)
+    }
+
+    /// Writes how a call ended that did not run.
+    fn refused(&self, record: CallRecord, principal: &Principal, ended: Ended) -> Ended {
+        let written = match &ended {
+            Ended::Limited(exceeded) => record.limit(&format!("`{}` of the agent `{principal}`", exceeded.limit)),
+            Ended::NotConfirmed(why) => record.not_confirmed(why.rule()),
+            Ended::Asks(_) => record.ends_asking(),
+            // Dropped, the record says that the call was cancelled, if it can.
+            Ended::UnknownTool | Ended::Denied | Ended::Answered(..) | Ended::NotRecorded => return ended,
+        };
+        written.map_or_else(|error| self.not_recorded(&error), |()| ended)
     }
 
     fn open(

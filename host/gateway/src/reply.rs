@@ -3,11 +3,15 @@
 use portcullis_catalogue::Reply;
 use rmcp::{
     ErrorData,
-    model::{CallToolResult, ContentBlock, ErrorCode},
+    model::{CallToolResponse, CallToolResult, ContentBlock, ErrorCode},
 };
 use serde_json::{Value, json};
 
-use crate::{pipeline::Ended, resources::ResourceError};
+use crate::{
+    consent::{Asked, NotConfirmed},
+    pipeline::Ended,
+    resources::ResourceError,
+};
 
 /// Longest address that an error gives back, in bytes: longer than any that there can be.
 const MAX_URI: usize = 4096;
@@ -18,14 +22,20 @@ const REFUSED: &str = "The host refused the tool something that it is not grante
 ///
 /// A tool that is not there is a fault of the request (-32602: a -32601 would become HTTP 404). Whatever happened to a
 /// tool that is there is a result with `isError`, which a model can read and act on.
-pub(crate) fn reply(tool: &str, ended: Ended) -> Result<CallToolResult, ErrorData> {
-    match ended {
+pub(crate) fn reply(tool: &str, ended: Ended) -> Result<CallToolResponse, ErrorData> {
+    let result = match ended {
         // One that may not be called is one that is not there.
         Ended::UnknownTool | Ended::Denied => {
             let shown: String = tool.chars().take(128).flat_map(char::escape_debug).collect();
             Err(ErrorData::invalid_params(format!("unknown tool: `{shown}`"), None))
         }
         Ended::Limited(exceeded) => Ok(failure(exceeded.to_string(), 0)),
+        Ended::NotConfirmed(why) => Ok(failure(why.to_string(), 0)),
+        Ended::Asks(asked) => match *asked {
+            Asked::Client(question) => return Ok(question.into()),
+            // Only commands have the operator behind them.
+            Asked::Operator { .. } => Ok(failure(NotConfirmed::CannotAsk.to_string(), 0)),
+        },
         Ended::NotRecorded => Err(ErrorData::internal_error("the call could not be recorded, so it was refused", None)),
         Ended::Answered(Ok(Reply::Structured(object)), _) => {
             let text = serde_json::to_string(&object)
@@ -36,7 +46,8 @@ pub(crate) fn reply(tool: &str, ended: Ended) -> Result<CallToolResult, ErrorDat
         }
         Ended::Answered(Ok(Reply::ToolError(error)), account) => Ok(failure(error.text, account.refusals)),
         Ended::Answered(Err(error), account) => Ok(failure(error.to_string(), account.refusals)),
-    }
+    };
+    result.map(CallToolResponse::from)
 }
 
 /// What the tool or the host says of a failure, and where the host refused the tool something, that it did: a model

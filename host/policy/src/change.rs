@@ -30,6 +30,8 @@ pub enum ChangeKind {
     Output,
     /// The limit `concurrency`.
     Concurrency,
+    /// Whether a person is asked first.
+    Confirm,
 }
 
 impl ChangeKind {
@@ -47,6 +49,7 @@ impl ChangeKind {
             Self::Memory => "memory",
             Self::Output => "output",
             Self::Concurrency => "concurrency",
+            Self::Confirm => "confirm",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Effective, Limits, PluginName, Principal, RoleName, ToolName, ToolRules, Verdict};
+use crate::{Confirm, Effective, Limits, PluginName, Principal, RoleName, ToolName, ToolRules, Verdict};
 
 /// The proof that a call was allowed. Only [`decide`] makes one, and running a call takes one.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +30,11 @@ impl Permit {
     /// What the call may use.
     pub fn limits(&self) -> &Limits {
         &self.rules.limits
+    }
+
+    /// Whether a person has to say yes first.
+    pub fn confirm(&self) -> Option<Confirm> {
+        self.rules.confirm
     }
 
     /// What the call may reach.

@@ -6,6 +6,7 @@
 
 mod allowance;
 mod change;
+mod confirm;
 mod decide;
 mod digest;
 mod grant;
@@ -22,6 +23,7 @@ mod tool;
 
 pub use allowance::{Allowance, AllowanceOverride, MAX_AGENT_CONCURRENCY, MAX_CALLS_PER_MINUTE, MAX_FUEL_PER_DAY};
 pub use change::{Change, ChangeKind};
+pub use confirm::Confirm;
 pub use decide::{Denied, Permit, decide, may_read};
 pub use digest::{Digest, DigestError, hex};
 pub use grant::{

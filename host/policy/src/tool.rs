@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::{Access, Effective, Grants, Limits, PluginName, ToolName};
+use crate::{Access, Confirm, Effective, Grants, Limits, PluginName, ToolName};
 
 /// What a client is told of a tool. Made from the component's types and doc comments alone, before anything of it runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -102,6 +102,8 @@ pub struct ToolRules {
     pub limits: Limits,
     /// What a call may reach: what was approved and is configured.
     pub grants: Effective,
+    /// Whether a person is asked first: the stricter of what was approved and what is configured.
+    pub confirm: Option<Confirm>,
 }
 
 #[cfg(test)]

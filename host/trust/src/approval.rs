@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_policy::{Digest, Grants, Limits, PluginName, ToolName};
+use portcullis_policy::{Confirm, Digest, Grants, Limits, PluginName, ToolName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -31,6 +31,8 @@ pub struct Candidate {
     pub limits: Limits,
     /// The limits of single functions where they differ, by WIT name.
     pub tool_limits: BTreeMap<String, Limits>,
+    /// The functions before which a person is asked, by WIT name.
+    pub confirm: BTreeMap<String, Confirm>,
 }
 
 /// A tool's definition as clients get it, and the function behind it.
@@ -69,6 +71,9 @@ pub struct Approval {
     /// See [`Candidate::tool_limits`].
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tool_limits: BTreeMap<String, Limits>,
+    /// See [`Candidate::confirm`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub confirm: BTreeMap<String, Confirm>,
 }
 
 /// What was approved of one tool.
@@ -120,6 +125,7 @@ impl Candidate {
             grants: self.grants.clone(),
             limits: self.limits.clone(),
             tool_limits: self.tool_limits.clone(),
+            confirm: self.confirm.clone(),
         }
     }
 }
@@ -139,8 +145,13 @@ impl Approval {
     /// # Errors
     /// When a number in them is not exact in a double.
     pub fn terms_digest(&self) -> Result<Digest, NoDigest> {
-        let Self { grants, limits, tool_limits, .. } = self;
-        let text = canonical(&json!({ "grants": grants, "limits": limits, "tool-limits": tool_limits }))?;
+        let Self { grants, limits, tool_limits, confirm, .. } = self;
+        let mut terms = json!({ "grants": grants, "limits": limits, "tool-limits": tool_limits });
+        // Blocks that were written before there was any keep their digest.
+        if let Some(terms) = terms.as_object_mut().filter(|_| !confirm.is_empty()) {
+            terms.insert("confirm".to_owned(), serde_json::to_value(confirm)?);
+        }
+        let text = canonical(&terms)?;
         Ok(Digest::of(&[b"portcullis terms v1\0".as_slice(), &text].concat()))
     }
 }

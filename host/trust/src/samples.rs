@@ -35,6 +35,7 @@ pub(crate) fn approval(plugin: &str) -> Approval {
         grants: Grants::default(),
         limits: Limits::default(),
         tool_limits: BTreeMap::new(),
+        confirm: BTreeMap::new(),
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn candidate(plugin: &str, version: u64) -> Candidate {
         grants: Grants::default(),
         limits: Limits::default(),
         tool_limits: BTreeMap::new(),
+        confirm: BTreeMap::new(),
     }
 }
 

@@ -138,7 +138,13 @@ mod policy {
     #[divan::bench]
     fn decide_one_call(bencher: Bencher<'_, '_>) {
         let (plugin, tool) = (plugin("echo"), tool("echo_echo"));
-        let rules = Arc::new(ToolRules { plugin, tool, limits: Limits::default(), grants: Effective::default() });
+        let rules = Arc::new(ToolRules {
+            plugin,
+            tool,
+            limits: Limits::default(),
+            grants: Effective::default(),
+            confirm: None,
+        });
         bencher.bench_local(|| decide(black_box(&Principal::LocalOperator), black_box(&rules)).expect("a permit"));
     }
 

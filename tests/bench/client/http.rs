@@ -23,19 +23,26 @@ pub(crate) struct Http {
     address: SocketAddr,
     connections: Vec<Connection>,
     abandoned: Vec<TcpStream>,
+    /// The header with a key or a token, where one is shown.
+    shown: String,
 }
 
 impl Http {
     /// Opens one connection; others come when they are needed.
     pub(crate) fn open(process: Process, address: SocketAddr) -> anyhow::Result<Self> {
         let connections = vec![Connection::open(address)?];
-        Ok(Self { process, address, connections, abandoned: Vec::new() })
+        Ok(Self { process, address, connections, abandoned: Vec::new(), shown: String::new() })
+    }
+
+    /// The same, showing a key or a token with each request.
+    pub(crate) fn showing(self, bearer: &str) -> Self {
+        Self { shown: format!("Authorization: Bearer {bearer}\r\n"), ..self }
     }
 }
 
 impl Client for Http {
     fn once(&mut self, request: &Request) -> anyhow::Result<Duration> {
-        let message = message(request, self.address);
+        let message = message(request, self.address, &self.shown);
         let connection = self.connections.first_mut().context("there is no connection")?;
         let began = Instant::now();
         connection.send(&message)?;
@@ -49,7 +56,7 @@ impl Client for Http {
         while self.connections.len() < in_flight {
             self.connections.push(Connection::open(self.address)?);
         }
-        let message = message(request, self.address);
+        let message = message(request, self.address, &self.shown);
         let connections = self.connections.get_mut(..in_flight).unwrap_or_default();
         let began = Instant::now();
         let (mut sent, mut received) = (0, 0);
@@ -78,7 +85,7 @@ impl Client for Http {
     }
 
     fn abandon(&mut self, request: &Request, count: usize) -> anyhow::Result<()> {
-        let message = message(request, self.address);
+        let message = message(request, self.address, &self.shown);
         for _ in 0..count {
             let mut connection = Connection::open(self.address)?;
             connection.send(&message)?;
@@ -88,7 +95,7 @@ impl Client for Http {
     }
 
     fn reply(&mut self, request: &Request) -> anyhow::Result<Value> {
-        let message = message(request, self.address);
+        let message = message(request, self.address, &self.shown);
         let connection = self.connections.first_mut().context("there is no connection")?;
         connection.send(&message)?;
         while connection.receive()?.is_none() {}
@@ -102,7 +109,7 @@ impl Client for Http {
     }
 }
 
-fn message(request: &Request, address: SocketAddr) -> Vec<u8> {
+fn message(request: &Request, address: SocketAddr, shown: &str) -> Vec<u8> {
     let mut params = request.params.clone();
     if let Some(params) = params.as_object_mut() {
         let meta = json!({
@@ -117,7 +124,7 @@ fn message(request: &Request, address: SocketAddr) -> Vec<u8> {
     let head = format!(
         "POST /mcp HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\n\
          Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {VERSION}\r\n\
-         Mcp-Method: {}\r\n{name}Content-Length: {}\r\n\r\n",
+         Mcp-Method: {}\r\n{name}{shown}Content-Length: {}\r\n\r\n",
         request.method,
         body.len()
     );

@@ -121,7 +121,13 @@ impl Ours {
             secrets: Arc::new(secrets.into()),
         };
         let plugin = Plugin::load(&runtime, &component, description, &terms).await?;
-        let rules = ToolRules { plugin: PluginName::new("echo")?, tool: ToolName::new("echo_echo")?, limits, grants };
+        let rules = ToolRules {
+            plugin: PluginName::new("echo")?,
+            tool: ToolName::new("echo_echo")?,
+            limits,
+            grants,
+            confirm: None,
+        };
         let (tool, name) = (rules.tool.clone(), rules.plugin.clone());
         let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
         let record = CallRecord::open(&Arc::new(ledger), permit.principal(), &tool, &name, component.digest(), b"{}")?;

@@ -1,5 +1,6 @@
 //! The parts of the measurement, in the order in which they run.
 
+mod agents;
 mod approval;
 mod calls;
 mod capabilities;
@@ -36,12 +37,14 @@ pub(crate) enum Part {
     Capabilities,
     /// Shared context from a guest: the file, and a Redis server.
     Store,
+    /// Keys, tokens, roles and limits beside none.
+    Agents,
     /// Inspecting, a start with 50 approved plugins, and changes of one.
     Approval,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::InProcess,
         Self::Stdio,
         Self::Http,
@@ -51,6 +54,7 @@ impl Part {
         Self::Start,
         Self::Capabilities,
         Self::Store,
+        Self::Agents,
         Self::Approval,
     ];
 
@@ -66,6 +70,7 @@ impl Part {
             Self::Start => start::measure(bench, report),
             Self::Capabilities => capabilities::measure(bench, report),
             Self::Store => store::measure(bench, report),
+            Self::Agents => agents::measure(bench, report),
             Self::Approval => approval::measure(bench, report),
         }
     }

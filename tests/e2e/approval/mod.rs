@@ -11,7 +11,7 @@ mod names;
 mod people;
 mod reload;
 mod review;
-mod terminal;
+pub(crate) mod terminal;
 
 use std::{
     fs,

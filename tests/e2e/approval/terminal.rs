@@ -34,7 +34,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
 /// What the terminal showed up to the answer, and the exit code.
-fn typed(folder: &Folder, answer: &str, arguments: &[&str]) -> (String, Option<i32>) {
+pub(crate) fn typed(folder: &Folder, answer: &str, arguments: &[&str]) -> (String, Option<i32>) {
     let mut command = Command::new("python3");
     command.args(["-c", TYPIST, answer, PORTCULLIS]).args(arguments).current_dir(folder.path());
     let output = command.output().expect("python3");

@@ -1,6 +1,7 @@
 //! Tokens of an issuer open the door, beside keys: what is verified, what clients are told, and what gets no further (A1,
 //! A3, A12).
 
+mod authority;
 mod clients;
 mod issuer;
 
@@ -352,6 +353,33 @@ fn the_configuration_of_an_issuer_is_checked() {
         assert!(output.status.code() == Some(1) && told.contains(expected) && told.contains("hint: "), "{to}: {told}");
     }
     assert_eq!(Folder::unapproved(&good).run(&["check"]).status.code(), Some(0));
+}
+
+/// Whose role a token says: the operator names it.
+#[test]
+fn explain_knows_whom_a_token_names() {
+    let folder = team("https://id.example", "");
+    let told = |agent: &str, role: &str, tool: &str| {
+        folder.json(&["explain", "--agent", agent, "--role", role, tool, "--json"])
+    };
+    let reader = told("token.bob", "reader", "outcomes_trap");
+    assert_eq!(reader["allowed"], false, "{reader:#}");
+    assert!(reader["reason"].as_str().is_some_and(|told| told.contains("role `reader`")), "{reader:#}");
+    let worker = told("token..abc", "worker", "outcomes_trap");
+    assert!(worker["allowed"] == true && worker["line"].is_u64(), "{worker:#}");
+    for (arguments, expected, hint) in [
+        (&["--agent", "token.bob", "echo_echo"][..], "is what its token says", "--role"),
+        (&["--agent", "token.bob", "--role", "nobody", "echo_echo"], "no role `nobody`", "[roles.nobody]"),
+        (&["--agent", "alice", "--role", "worker", "echo_echo"], "stands in the configuration", "explain"),
+        (&["--agent", "bob", "--role", "worker", "echo_echo"], "no agent `bob`", "alice"),
+    ] {
+        let output = folder.run(&[&["explain"], arguments].concat());
+        let told = stderr(&output);
+        assert!(output.status.code() == Some(1) && told.contains(expected) && told.contains(hint), "{told}");
+    }
+    let without = Folder::new(&format!("{}{ROLES}", plugins(&usual_plugins())));
+    let output = without.run(&["explain", "--agent", "token.bob", "--role", "worker", "echo_echo"]);
+    assert!(stderr(&output).contains("no agent `token.bob`"), "{}", stderr(&output));
 }
 
 /// A12: with everything logged that can be.

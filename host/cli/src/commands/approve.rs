@@ -1,11 +1,6 @@
 //! `approve`, `remove`, `disable`, `diff`: an operator's word on what may run.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, BufRead, IsTerminal, Write},
-    process::ExitCode,
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, process::ExitCode, time::SystemTime};
 
 use portcullis_catalogue::{ApprovalError, Operator};
 use portcullis_policy::{Digest, PluginName};
@@ -16,7 +11,7 @@ use crate::{
     config::Config,
     host::Host,
     render::{self, Fault},
-    review,
+    review, terminal,
 };
 
 /// What `approve` is asked for.
@@ -136,7 +131,7 @@ pub(crate) async fn lock(config: Config, how: Approve) -> anyhow::Result<ExitCod
             return Ok(ExitCode::SUCCESS);
         }
         None => {
-            if !on_a_terminal() {
+            if !terminal::is_there() {
                 show_lock(&review, how.as_json)?;
             }
             ask(&review::lock_text(&review), "Accept this lock?", line).map(|()| review.digest)
@@ -182,21 +177,12 @@ fn show_lock(review: &LockReview, as_json: bool) -> anyhow::Result<()> {
     if as_json { render::json(&review::lock_data(review)) } else { render::data(&review::lock_text(review)) }
 }
 
-fn on_a_terminal() -> bool {
-    io::stdin().is_terminal() && io::stderr().is_terminal()
-}
-
 /// Shows something on a terminal and asks for a yes. Elsewhere a digest has to be named.
 fn ask(shown: &str, question: &str, line: impl Fn() -> String) -> anyhow::Result<()> {
-    if !on_a_terminal() {
+    if !terminal::is_there() {
         return Err(Fault::error("Approving without a terminal needs the digest of what was looked at", Some(line())));
     }
-    let mut out = io::stderr().lock();
-    write!(out, "{shown}\n{question} [yes/no] ")?;
-    out.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    if answer.trim() == "yes" { Ok(()) } else { Err(Fault::error("Nothing was approved", None)) }
+    if terminal::says_yes(shown, question)? { Ok(()) } else { Err(Fault::error("Nothing was approved", None)) }
 }
 
 pub(crate) async fn diff(config: Config, name: &str, as_json: bool) -> anyhow::Result<ExitCode> {

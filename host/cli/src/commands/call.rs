@@ -4,7 +4,8 @@ use std::{io::Read, path::Path, path::PathBuf, process::ExitCode};
 
 use portcullis_audit::Outcome;
 use portcullis_catalogue::{PluginSpec, Progress};
-use portcullis_gateway::{Called, CalledEnd, Errand, called};
+use portcullis_gateway::{Called, CalledEnd, Confirmed, Errand, called};
+use portcullis_policy::Digest;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -13,57 +14,76 @@ use crate::{
     config::Config,
     host::Host,
     render::{self, Fault},
+    terminal,
 };
 
 /// Reports of progress that wait to be printed.
 const MAX_REPORTS: usize = 16;
+
+/// What is called.
+struct Call<'a> {
+    tool: &'a str,
+    arguments: Map<String, Value>,
+    /// What the operator has said yes to.
+    confirmed: Option<Confirmed>,
+}
+
+/// How it is called and shown.
+pub(crate) struct How {
+    /// Whether a tool that needs the operator's word has it.
+    pub(crate) yes: bool,
+    /// Whether what the tool printed is shown.
+    pub(crate) log: bool,
+    pub(crate) as_json: bool,
+}
 
 pub(crate) async fn run(
     path: &Path,
     dev_dirs: &[PathBuf],
     tool: &str,
     arguments: &str,
-    log: bool,
-    as_json: bool,
+    how: &How,
 ) -> anyhow::Result<ExitCode> {
-    let arguments = read(arguments)?;
+    let confirmed = how.yes.then_some(Confirmed::Unseen);
+    let call = Call { tool, arguments: read(arguments)?, confirmed };
     let shutdown = shutdown()?;
     let called = async {
         if !dev_dirs.is_empty() {
             return match dev::way().await? {
-                Way::To(errand) => through(errand, tool, arguments).await,
-                Way::Alone(_) => alone(dev::open("call")?, dev::build(dev_dirs, true)?.specs(), tool, arguments).await,
+                Way::To(errand) => through(errand, call).await,
+                Way::Alone(_) => alone(dev::open("call")?, dev::build(dev_dirs, true)?.specs(), call).await,
             };
         }
         let config = Config::read(path)?;
         match way_of(path, &config).await? {
-            Way::To(errand) => through(errand, tool, arguments).await,
+            Way::To(errand) => through(errand, call).await,
             // The state directory is this command's until the end.
-            Way::Alone(_owner) => alone(Host::open(&config, "call")?, config.plugins, tool, arguments).await,
+            Way::Alone(_owner) => alone(Host::open(&config, "call")?, config.plugins, call).await,
         }
     };
     let called = tokio::select! {
         called = called => called?,
         () = shutdown.cancelled() => return Err(Fault::error("The call was cancelled", None)),
     };
-    show(called, tool, log, as_json)
+    show(called, tool, how)
 }
 
 /// Through the host that runs.
-async fn through(mut errand: Errand, tool: &str, arguments: Map<String, Value>) -> anyhow::Result<Called> {
-    let called = errand.call(tool, arguments, |report| render::note(&shown(&report)));
-    called.await.map_err(|error| gone(&error))
+async fn through(mut errand: Errand, mut call: Call<'_>) -> anyhow::Result<Called> {
+    loop {
+        let Call { tool, ref arguments, confirmed } = call;
+        let called = errand.call(tool, arguments.clone(), confirmed, |report| render::note(&shown(&report)));
+        match called.await.map_err(|error| gone(&error))? {
+            Called::Asks { message, question } => call.confirmed = Some(asked(&message, question).await?),
+            called => return Ok(called),
+        }
+    }
 }
 
 /// In a house of this command's own.
-async fn alone(
-    host: Host,
-    plugins: Vec<PluginSpec>,
-    tool: &str,
-    arguments: Map<String, Value>,
-) -> anyhow::Result<Called> {
+async fn alone(host: Host, plugins: Vec<PluginSpec>, mut call: Call<'_>) -> anyhow::Result<Called> {
     host.apply(plugins).await?;
-    if let Some(found) = host.catalogue.snapshot().tool(tool) {
+    if let Some(found) = host.catalogue.snapshot().tool(call.tool) {
         render::waiting("compiling…", found.ready()).await;
     }
     let (reports, mut receiver) = tokio::sync::mpsc::channel(MAX_REPORTS);
@@ -72,17 +92,45 @@ async fn alone(
             render::note(&shown(&report));
         }
     });
-    let called = called(&host.gateway, tool, arguments, Some(reports)).await;
+    let called = loop {
+        let Call { tool, ref arguments, confirmed } = call;
+        match called(&host.gateway, tool, arguments.clone(), confirmed, Some(reports.clone())).await {
+            Called::Asks { message, question } => match asked(&message, question).await {
+                Ok(confirmed) => call.confirmed = Some(confirmed),
+                Err(error) => break Err(error),
+            },
+            called => break Ok(called),
+        }
+    };
     printer.abort();
     host.close();
-    Ok(called)
+    called
+}
+
+/// The operator's word on a call, at the terminal.
+async fn asked(message: &str, question: Digest) -> anyhow::Result<Confirmed> {
+    if !terminal::is_there() {
+        let hint = "add `--yes` to run it all the same".to_owned();
+        return Err(Fault::of_lines(
+            std::iter::once("The tool runs only with your word, and there is no terminal to ask on".to_owned())
+                .chain(render::quoted(message)),
+            Some(hint),
+        ));
+    }
+    let message = message.to_owned();
+    let (said, answer) = tokio::sync::oneshot::channel();
+    // A thread of its own, which the end of this process does not wait for: nobody need answer once it is called off.
+    std::thread::spawn(move || _ = said.send(terminal::says_yes(&message, "Run it?")));
+    if answer.await?? { Ok(Confirmed::Question(question)) } else { Err(Fault::error("The tool was not run", None)) }
 }
 
 /// Prints how it ended.
-fn show(called: Called, tool: &str, log: bool, as_json: bool) -> anyhow::Result<ExitCode> {
+fn show(called: Called, tool: &str, how: &How) -> anyhow::Result<ExitCode> {
+    let How { log, as_json, .. } = *how;
     let (end, used, printed, dropped) = match called {
         Called::Ended { end, used, printed, dropped } => (end, used, printed, dropped),
         Called::Unknown { tools } => return Err(unknown(tool, &tools)),
+        Called::Asks { .. } => anyhow::bail!("the host asked again what was answered"),
         Called::NotRecorded => anyhow::bail!("the audit log in the state directory could not be written"),
     };
     if log {

@@ -5,7 +5,8 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 use portcullis_gateway::Address;
 use portcullis_policy::{
-    Access, AgentName, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget, Verdict,
+    Access, Agent, AgentName, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget,
+    Subject, Verdict,
 };
 use portcullis_store::{BucketName, Key};
 use portcullis_trust::escaped;
@@ -93,19 +94,16 @@ pub(crate) async fn agent(
     path: &Path,
     config: Config,
     agent: &str,
+    role: Option<&str>,
     what: &str,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
-    let name = AgentName::new(agent).ok().filter(|name| config.statutes.agent(name).is_some());
-    let name = name.ok_or_else(|| {
-        let known: Vec<_> = config.statutes.agents().map(ToString::to_string).collect();
-        let hint = format!("the configuration has the agents: {}", known.join(", "));
-        Fault::error(format!("There is no agent `{agent}` in the configuration"), Some(hint))
-    })?;
+    let agent = named(&config, agent, role)?;
+    let name = agent.name();
     let (kind, answer) = if what.starts_with("kv://") {
-        ("resource", resource(path, &config, &name, what)?)
+        ("resource", resource(path, &config, &agent, what)?)
     } else {
-        ("tool", tool(path, &config, &name, what).await?)
+        ("tool", tool(path, &config, &agent, what).await?)
     };
     if as_json {
         render::json(&json!({
@@ -123,8 +121,38 @@ pub(crate) async fn agent(
     Ok(ExitCode::SUCCESS)
 }
 
+/// The agent of the configuration, or whom a token names: whose role a token says, and here the operator.
+fn named(config: &Config, agent: &str, role: Option<&str>) -> anyhow::Result<Agent> {
+    let name = AgentName::new(agent).ok();
+    if let Some(found) = name.as_ref().and_then(|name| config.statutes.agent(name)) {
+        return match role {
+            None => Ok(found),
+            Some(_) => {
+                let hint = Some(format!("portcullis explain --agent {agent} TOOL"));
+                Err(Fault::error(format!("The role of `{agent}` stands in the configuration"), hint))
+            }
+        };
+    }
+    let of_token = name.filter(|name| config.oauth.is_some() && name.as_str().starts_with(Subject::MARK));
+    let Some(name) = of_token else {
+        let known: Vec<_> = config.statutes.agents().map(ToString::to_string).collect();
+        let hint = format!("the configuration has the agents: {}", known.join(", "));
+        return Err(Fault::error(format!("There is no agent `{agent}` in the configuration"), Some(hint)));
+    };
+    let role = role.ok_or_else(|| {
+        let hint = Some("add `--role ROLE`, one of `[roles]`".to_owned());
+        Fault::error(format!("The role of `{name}` is what its token says"), hint)
+    })?;
+    let found = config.statutes.vouched(name, Some(role));
+    if found.role().is_none() {
+        let hint = Some(format!("[roles.{}]", escaped(role)));
+        return Err(Fault::error(format!("There is no role `{}` in the configuration", escaped(role)), hint));
+    }
+    Ok(found)
+}
+
 /// May it read what stands at this address? Whether anything does is another question.
-fn resource(path: &Path, config: &Config, agent: &AgentName, uri: &str) -> anyhow::Result<Answer> {
+fn resource(path: &Path, config: &Config, agent: &Agent, uri: &str) -> anyhow::Result<Answer> {
     let Some(address) = Address::parse(uri) else {
         let meant = uri.strip_prefix("kv://").and_then(|rest| rest.split_once('/')).and_then(|(bucket, key)| {
             let (bucket, key) = (BucketName::new(bucket).ok()?, Key::new(key).ok()?);
@@ -138,11 +166,10 @@ fn resource(path: &Path, config: &Config, agent: &AgentName, uri: &str) -> anyho
         let hint = format!("in `[buckets.{bucket}]`: resources = true");
         return Ok(Answer::denied(format!("the bucket `{bucket}` is not open to clients"), None, Some(hint)));
     }
-    let found = config.statutes.agent(agent);
-    let Some((found, role)) = found.as_ref().and_then(|found| Some((found, found.role()?))) else {
-        return Ok(Answer::denied(format!("`{agent}` has no role"), None, None));
+    let Some(role) = agent.role() else {
+        return Ok(Answer::denied(format!("`{}` has no role", agent.name()), None, None));
     };
-    Ok(match role.resource(uri, &found.in_buckets()) {
+    Ok(match role.resource(uri, &agent.in_buckets()) {
         Some(pattern) => {
             let line = RoleLines::read(path)?.resource(role.name(), pattern);
             Answer::allowed(format!("`{pattern}` in `resources` of the role `{}` allows it", role.name()), line)
@@ -154,7 +181,7 @@ fn resource(path: &Path, config: &Config, agent: &AgentName, uri: &str) -> anyho
     })
 }
 
-async fn tool(path: &Path, config: &Config, name: &AgentName, tool: &str) -> anyhow::Result<Answer> {
+async fn tool(path: &Path, config: &Config, agent: &Agent, tool: &str) -> anyhow::Result<Answer> {
     let host = Host::for_review(config, "explain")?;
     for error in host.catalogue.apply(config.plugins.clone()).await.err().unwrap_or_default() {
         tracing::warn!(%error, "the configuration is not in order");
@@ -164,13 +191,13 @@ async fn tool(path: &Path, config: &Config, name: &AgentName, tool: &str) -> any
     let Some(found) = snapshot.tool(tool) else {
         return Err(Fault::error(format!("There is no tool `{tool}`"), Some("portcullis list".to_owned())));
     };
-    let role = config.statutes.agent(name).and_then(|agent| agent.role().cloned());
     let lines = RoleLines::read(path)?;
-    Ok(match role.as_ref().map(|role| (role, role.tool(&found.rules().plugin, &found.rules().tool))) {
-        None => Answer::denied(format!("`{name}` has no role"), None, None),
+    let asks = if found.rules().confirm.is_some() { ", once a person says yes (`confirm`)" } else { "" };
+    Ok(match agent.role().map(|role| (role, role.tool(&found.rules().plugin, &found.rules().tool))) {
+        None => Answer::denied(format!("`{}` has no role", agent.name()), None, None),
         Some((role, Verdict::Allowed(rule))) => {
             let line = lines.allow(role.name(), rule);
-            Answer::allowed(format!("`{rule}` in `allow` of the role `{}` allows it", role.name()), line)
+            Answer::allowed(format!("`{rule}` in `allow` of the role `{}` allows it{asks}", role.name()), line)
         }
         Some((role, Verdict::Denied(rule))) => {
             let line = lines.deny(role.name(), rule);

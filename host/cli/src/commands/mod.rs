@@ -84,11 +84,13 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
         }
         Command::List => list::run(&config, read()?, json).await,
         Command::Kv { what } => kv::run(&config, read()?, what, json).await,
-        Command::Call { tool, arguments, log, dev } => call::run(&config, &dev, &tool, &arguments, log, json).await,
-        Command::Explain { agent: Some(agent), what, question: None } => {
-            explain::agent(&config, read()?, &agent, &what, json).await
+        Command::Call { tool, arguments, log, yes, dev } => {
+            call::run(&config, &dev, &tool, &arguments, &call::How { yes, log, as_json: json }).await
         }
-        Command::Explain { agent: None, what, question: Some(question) } => {
+        Command::Explain { agent: Some(agent), role, what, question: None } => {
+            explain::agent(&config, read()?, &agent, role.as_deref(), &what, json).await
+        }
+        Command::Explain { agent: None, role: _, what, question: Some(question) } => {
             explain::run(&config, read()?, &what, &question, json)
         }
         Command::Explain { .. } => Err(Fault::error(

@@ -1,6 +1,6 @@
 //! The file as it is written: every struct denies what it does not know.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use portcullis_policy::{AgentName, Grants, PluginName, RoleName, RoleRules};
 use schemars::JsonSchema;
@@ -81,6 +81,10 @@ pub(crate) struct OAuth {
     /// A JSON Web Key Set of the issuer, for a site that cannot reach it; read again when it changes. Example: `jwks = "issuer.json"`
     #[serde(default)]
     pub(crate) jwks: Option<PathBuf>,
+    /// Certificates in PEM of the authorities that are trusted for the issuer, in place of the system's: for a site with an
+    /// authority of its own. Example: `ca = "tls/ca.pem"`
+    #[serde(default)]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// One agent. Its keys are made by `portcullis key new NAME`.
@@ -199,6 +203,10 @@ pub(crate) struct Server {
     /// by default, so that nobody has all of them. Example: `max-connections-per-address = 512`
     #[schemars(range(min = 1, max = 100_000))]
     pub(crate) max_connections_per_address: u32,
+    /// How long a person has to say whether a call of a tool with `confirm` may run, from `"1s"` to `"1h"`; the call's own
+    /// deadline begins after it. Clients that give up on a request sooner need less. Example: `confirm-timeout = "5m"`
+    #[schemars(with = "String")]
+    pub(crate) confirm_timeout: Time,
     /// The certificate of this host, where it speaks TLS itself: `[server.tls]`.
     pub(crate) tls: Option<Tls>,
     /// Networks of proxies in front of this host. What they write in `Forwarded` or `X-Forwarded-For` is believed, for limits and
@@ -228,6 +236,7 @@ impl Default for Server {
             max_waiting_calls: 256,
             max_connections: 1024,
             max_connections_per_address: 512,
+            confirm_timeout: Time(Duration::from_secs(5 * 60)),
             tls: None,
             trusted_proxies: Vec::new(),
             public_hosts: Vec::new(),
@@ -287,6 +296,20 @@ pub(crate) struct Tool {
     pub(crate) description: Option<String>,
     /// Hints to clients that are stricter than the grants make them. Example: `annotations = { read-only-hint = false }`
     pub(crate) annotations: Annotations,
+    /// Whether the person behind the client is asked before it runs; a client that cannot ask is refused. Taking it away waits
+    /// for approval. Default false. Example: `confirm = true`
+    pub(crate) confirm: bool,
+    /// With `confirm`, how long a yes counts: `"session"`, for the session of that client. Default: for one call.
+    /// Example: `remember = "session"`
+    pub(crate) remember: Option<Remember>,
+}
+
+/// How long a yes counts.
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Remember {
+    /// For the session of the client.
+    Session,
 }
 
 /// Hints to clients, as MCP's `ToolAnnotations`. The grants make them; here they can only become stricter.

@@ -6,7 +6,10 @@ mod lines;
 mod resolve;
 mod units;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use portcullis_audit::Secret;
@@ -35,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) max_concurrent_calls: u32,
     /// Calls that wait for a change at one time.
     pub(crate) max_waiting_calls: u32,
+    /// How long persons have to say whether a call may run.
+    pub(crate) confirm_timeout: Duration,
     /// Where shared context is kept.
     pub(crate) store: StoreAt,
     /// What buckets may hold, and who may look.

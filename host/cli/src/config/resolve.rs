@@ -1,14 +1,14 @@
 //! From what is written to what holds: defaults filled in, paths made absolute, bounds checked.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc};
+use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use portcullis_audit::Secret;
 use portcullis_catalogue::{PluginSpec, ToolSpec};
 use portcullis_gateway::OAuth;
 use portcullis_policy::{
-    AgentName, Allowance, AllowanceOverride, Annotations, Limits, LimitsOverride, PluginName, SecretSource, Statutes,
-    StatutesError, ToolName, snake_case,
+    AgentName, Allowance, AllowanceOverride, Annotations, Confirm, Limits, LimitsOverride, PluginName, SecretSource,
+    Statutes, StatutesError, ToolName, snake_case,
 };
 use portcullis_store::{BucketPattern, Durability};
 
@@ -46,6 +46,11 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
     if file.server.name.is_empty() || file.server.name.len() > 100 || file.server.name.chars().any(char::is_control) {
         return wrong("`server.name` must have from 1 to 100 bytes of plain text".into(), "name = \"portcullis\"");
     }
+    let confirm_timeout = file.server.confirm_timeout.0;
+    if !(Duration::from_secs(1)..=Duration::from_secs(3600)).contains(&confirm_timeout) {
+        let found = humantime::format_duration(confirm_timeout);
+        return wrong(format!("`server.confirm-timeout` must be from 1s to 1h: {found}"), "confirm-timeout = \"5m\"");
+    }
     let door = door(&file.server, folder)?;
     let defaults = limits(&Limits::default(), &file.limits, "limits")?;
     let secrets = file.secrets.into_iter().map(|(name, written)| Ok((name.clone(), secret(&name, written, folder)?)));
@@ -77,6 +82,7 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         door,
         max_concurrent_calls: calls,
         max_waiting_calls: waiting,
+        confirm_timeout,
         oauth: file.auth.oauth.map(|written| oauth(written, has_roles, folder)).transpose()?,
         statutes,
         plugins: plugins.collect::<Result<_, _>>()?,
@@ -87,9 +93,14 @@ fn oauth(written: file::OAuth, has_roles: bool, folder: &Path) -> Result<OAuth, 
     if !has_roles {
         return wrong("`auth.oauth` has no role that a token could name".into(), "[roles.reader]");
     }
-    let file::OAuth { issuer, audience, role_claim, scopes, jwks } = written;
+    let file::OAuth { issuer, audience, role_claim, scopes, jwks, ca } = written;
     let jwks = jwks.map(|file| folder.join(file));
-    OAuth::new(issuer, audience, role_claim, scopes, jwks).or_else(|error| wrong(error.to_string(), error.hint))
+    let settings = OAuth::new(issuer, audience, role_claim, scopes, jwks);
+    let settings = match ca.map(|file| folder.join(file)) {
+        Some(ca) => settings.and_then(|settings| settings.with_ca(ca)),
+        None => settings,
+    };
+    settings.or_else(|error| wrong(error.to_string(), error.hint))
 }
 
 /// Most connections that may be configured: more than that no process has descriptors for by default anywhere.
@@ -252,7 +263,8 @@ fn plugin(
                 return wrong(format!("`{key}.annotations`: {error}"), format!("leave `{hint}` out"));
             }
         };
-        settings.insert(function, ToolSpec { limits, description: tool.description, annotations });
+        let confirm = confirm(tool.confirm, tool.remember, &key)?;
+        settings.insert(function, ToolSpec { limits, description: tool.description, annotations, confirm });
     }
     Ok(PluginSpec {
         written_source: written.source.to_string_lossy().into_owned(),
@@ -266,6 +278,15 @@ fn plugin(
         settings,
         name,
     })
+}
+
+fn confirm(confirm: bool, remember: Option<file::Remember>, key: &str) -> Result<Option<Confirm>, Wrong> {
+    match (confirm, remember) {
+        (false, None) => Ok(None),
+        (true, None) => Ok(Some(Confirm::EachCall)),
+        (true, Some(file::Remember::Session)) => Ok(Some(Confirm::OncePerSession)),
+        (false, Some(_)) => wrong(format!("`{key}.remember` is of no use without `confirm`"), "confirm = true"),
+    }
 }
 
 /// The key of a hint that MCP writes `readOnlyHint`.

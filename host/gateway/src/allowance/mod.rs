@@ -86,6 +86,9 @@ pub(crate) struct Admitted {
     allowances: Arc<Allowances>,
     counted: Arc<Counted>,
     agent: AgentName,
+    /// Whether it is counted among those in flight, and their bound.
+    counts: bool,
+    bound: NonZero<u32>,
     /// When it began to compute.
     began: Option<Instant>,
     /// The call's own bound.
@@ -122,15 +125,13 @@ impl Allowances {
             }
         }
         let counted = self.counted(agent)?;
-        let bound = allowance.concurrency.get();
-        let one_more = |count: u32| (count < bound).then_some(count + 1);
-        if counted.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_err() {
-            return Err(Exceeded::new("concurrency", format!("{bound} are running already"), SOON));
-        }
+        counted.enter(allowance.concurrency)?;
         // From here on it is counted, and its end takes it out.
         let admitted = Admitted {
             allowances: Arc::clone(self),
             agent: agent.name().clone(),
+            counts: true,
+            bound: allowance.concurrency,
             began: None,
             ceiling,
             budget: allowance.fuel_per_day,
@@ -165,6 +166,14 @@ impl Allowances {
 }
 
 impl Counted {
+    /// Counts one in flight, where it is none too many.
+    fn enter(&self, bound: NonZero<u32>) -> Result<(), Exceeded> {
+        let bound = bound.get();
+        let one_more = |count: u32| (count < bound).then_some(count + 1);
+        let counted = self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+        counted.map(drop).map_err(|_| Exceeded::new("concurrency", format!("{bound} are running already"), SOON))
+    }
+
     /// Counts one call. Where it is one too many, when there may be another.
     fn one(&self, per_minute: NonZero<u32>, now: Instant) -> Option<Duration> {
         self.rate.lock().unwrap_or_else(PoisonError::into_inner).one(per_minute, now).err()
@@ -177,6 +186,25 @@ impl Counted {
 }
 
 impl Admitted {
+    /// Its agent has one less in flight, while a person is asked.
+    pub(crate) fn steps_back(&mut self) {
+        if std::mem::take(&mut self.counts) {
+            self.counted.in_flight.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// And one more again.
+    ///
+    /// # Errors
+    /// When that is one too many by now.
+    pub(crate) fn comes_back(&mut self) -> Result<(), Exceeded> {
+        if !self.counts {
+            self.counted.enter(self.bound)?;
+            self.counts = true;
+        }
+        Ok(())
+    }
+
     /// From here on it may compute.
     pub(crate) fn begins(&mut self) {
         self.began = Some((self.allowances.clocks.instant)());
@@ -203,7 +231,7 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.charge(None);
-        self.counted.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.steps_back();
     }
 }
 

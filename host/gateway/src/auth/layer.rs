@@ -49,8 +49,21 @@ pub(crate) struct Bindings {
 /// The owner of each session, by its id, and the order in which they came.
 #[derive(Debug, Default)]
 struct Owners {
-    by_session: HashMap<String, (u64, String)>,
+    by_session: HashMap<String, Owner>,
     next: u64,
+}
+
+#[derive(Debug)]
+struct Owner {
+    number: u64,
+    name: String,
+    role: Option<String>,
+}
+
+impl Owner {
+    fn is(&self, pass: &Pass) -> bool {
+        (self.name.as_str(), self.role.as_deref()) == pass.owner()
+    }
 }
 
 impl Bindings {
@@ -60,18 +73,20 @@ impl Bindings {
 
     fn is_of_another(&self, session: &str, pass: &Pass) -> bool {
         let owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
-        owners.by_session.get(session).is_none_or(|(_, owner)| *owner != pass.owner())
+        owners.by_session.get(session).is_none_or(|owner| !owner.is(pass))
     }
 
     fn bind(&self, session: &str, pass: &Pass) {
         let mut owners = self.owners.lock().unwrap_or_else(PoisonError::into_inner);
         if owners.by_session.len() >= MAX_BOUND {
-            let oldest = owners.by_session.iter().min_by_key(|(_, (number, _))| *number).map(|(id, _)| id.clone());
+            let oldest = owners.by_session.iter().min_by_key(|(_, owner)| owner.number).map(|(id, _)| id.clone());
             oldest.map(|id| owners.by_session.remove(&id));
         }
         let number = owners.next;
         owners.next += 1;
-        owners.by_session.entry(session.to_owned()).or_insert_with(|| (number, pass.owner()));
+        let (name, role) = pass.owner();
+        let owner = || Owner { number, name: name.to_owned(), role: role.map(str::to_owned) };
+        owners.by_session.entry(session.to_owned()).or_insert_with(owner);
     }
 }
 
@@ -128,4 +143,41 @@ fn unauthorized(refused: &Refused, tokens: Option<&Tokens>) -> Response {
     let more = tokens.and_then(|tokens| tokens.challenge(challenge));
     response.headers_mut().insert(WWW_AUTHENTICATE, more.unwrap_or(HeaderValue::from_static(challenge)));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::SystemTime};
+
+    use axum::{Router, routing::get};
+    use portcullis_audit::Ledger;
+    use portcullis_policy::Statutes;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::auth::KeyRing;
+
+    /// What is shown to come in, in whatever form, is not there for what is behind the door.
+    #[tokio::test]
+    async fn what_was_shown_ends_here() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ledger = Ledger::open(&dir.path().join("audit.jsonl"), "s".into(), &[7; 32], SystemTime::now);
+        let statutes = Statutes::new(BTreeMap::new(), BTreeMap::new()).expect("statutes");
+        let keeper =
+            Doorkeeper::new(statutes, KeyRing::default(), Arc::new(ledger.expect("a ledger")), SystemTime::now);
+        let inner = async |request: Request| {
+            assert!(request.extensions().get::<Caller>().is_some(), "it came through the guard");
+            format!("{:?}", request.headers())
+        };
+        let guard = axum::middleware::from_fn_with_state(Bindings::new(keeper), guard);
+        let router = Router::new().route("/mcp", get(inner)).route_layer(guard);
+        let shown = ["Bearer canary-key", "bearer canary.a.b", "Basic canary"];
+        let request = shown.iter().fold(Request::get("/mcp").header("x-other", "stays"), |request, shown| {
+            request.header(AUTHORIZATION, *shown)
+        });
+        let answer = router.oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer");
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.expect("a body");
+        let seen = String::from_utf8_lossy(&body);
+        assert!(seen.contains("stays") && !seen.contains("canary"), "{seen}");
+    }
 }

@@ -8,7 +8,10 @@ mod layer;
 mod oauth;
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -47,6 +50,8 @@ pub struct Doorkeeper {
     /// When somebody who is in may have to go.
     passes: watch::Sender<()>,
     recorded: std::sync::Mutex<Recorded>,
+    /// How often agents, roles or keys have become others.
+    edition: AtomicU64,
 }
 
 /// Who came in, and by what.
@@ -68,13 +73,13 @@ enum By {
 }
 
 impl Pass {
-    /// Whose a session is that this began. What a token says of its role is part of it: who has another is another.
-    fn owner(&self) -> String {
+    /// Whose a session is that this began: a name, and what a token says of its role: who has another is another.
+    fn owner(&self) -> (&str, Option<&str>) {
         match (&self.by, &self.principal) {
             (By::Token(_), Principal::Agent(agent)) => {
-                format!("{} {}", agent.name(), agent.role().map_or("", |role| role.name().as_str()))
+                (agent.name().as_str(), Some(agent.role().map_or("", |role| role.name().as_str())))
             }
-            (By::Nothing | By::Key(_) | By::Token(_), principal) => principal.as_str().to_owned(),
+            (By::Nothing | By::Key(_) | By::Token(_), principal) => (principal.as_str(), None),
         }
     }
 
@@ -142,6 +147,7 @@ impl Doorkeeper {
             changes: watch::Sender::new(()),
             passes,
             recorded: std::sync::Mutex::default(),
+            edition: AtomicU64::new(0),
         })
     }
 
@@ -153,6 +159,9 @@ impl Doorkeeper {
     /// What holds from the next request on, in live sessions too.
     pub fn replace(&self, statutes: Statutes, keys: KeyRing) {
         let changed = **self.statutes.load() != statutes;
+        if changed || **self.keys.load() != keys {
+            self.edition.fetch_add(1, Ordering::Relaxed);
+        }
         self.keys.store(Arc::new(keys));
         if changed {
             self.statutes.store(Arc::new(statutes));
@@ -201,6 +210,11 @@ impl Doorkeeper {
                 () = over => {}
             }
         }
+    }
+
+    /// A number that is another after each change of agents, roles or keys.
+    pub(crate) fn edition(&self) -> u64 {
+        self.edition.load(Ordering::Relaxed)
     }
 
     /// Tells when what somebody may see can be another.

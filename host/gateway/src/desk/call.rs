@@ -4,12 +4,15 @@ use std::{sync::Arc, time::Instant};
 
 use portcullis_audit::{Outcome, Used};
 use portcullis_catalogue::{CallError, Progress, Reply};
-use portcullis_policy::Principal;
+use portcullis_policy::{Digest, Principal};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use crate::pipeline::{Ended, Gateway, Incoming};
+use crate::{
+    consent::{Asked, Confirmed, Consent, NotConfirmed},
+    pipeline::{Ended, Gateway, Incoming},
+};
 
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +22,13 @@ pub enum Called {
     Unknown {
         /// By name.
         tools: Vec<String>,
+    },
+    /// It runs only with the operator's word: nothing ran.
+    Asks {
+        /// What they have to know.
+        message: String,
+        /// What stands for it, to call again with.
+        question: Digest,
     },
     /// It could not be recorded.
     NotRecorded,
@@ -67,27 +77,29 @@ pub struct Printed {
     pub text: String,
 }
 
-/// Calls a tool as the operator of this machine.
+/// Calls a tool as the operator of this machine, who has said yes to what is `confirmed`.
 pub async fn called(
     gateway: &Arc<Gateway>,
     tool: &str,
     arguments: Map<String, Value>,
+    confirmed: Option<Confirmed>,
     reports: Option<mpsc::Sender<Progress>>,
 ) -> Called {
-    let principal = &Principal::LocalOperator;
-    match gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now() }).await {
+    let (principal, consent) = (&Principal::LocalOperator, Consent::Operator(confirmed));
+    match gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now(), consent }).await {
         Ended::UnknownTool | Ended::Denied => {
             let snapshot = gateway.catalogue().snapshot();
             Called::Unknown { tools: snapshot.tools().iter().map(|tool| tool.definition().name.to_string()).collect() }
         }
         Ended::NotRecorded => Called::NotRecorded,
-        // Only agents are limited.
-        Ended::Limited(exceeded) => Called::Ended {
-            end: CalledEnd::Failed { outcome: Outcome::Limited, message: exceeded.to_string() },
-            used: Used::default(),
-            printed: Vec::new(),
-            dropped: 0,
+        Ended::NotConfirmed(why) => refused(Outcome::NotConfirmed, why.to_string()),
+        Ended::Asks(asked) => match *asked {
+            Asked::Operator { message, question } => Called::Asks { message, question },
+            // Only clients are asked so.
+            Asked::Client(_) => refused(Outcome::NotConfirmed, NotConfirmed::CannotAsk.to_string()),
         },
+        // Only agents are limited.
+        Ended::Limited(exceeded) => refused(Outcome::Limited, exceeded.to_string()),
         Ended::Answered(result, account) => {
             let (lines, dropped) = account.printed.unwrap_or_default();
             let printed =
@@ -100,6 +112,11 @@ pub async fn called(
             Called::Ended { end, used: account.used, printed: printed.collect(), dropped }
         }
     }
+}
+
+fn refused(outcome: Outcome, message: String) -> Called {
+    let end = CalledEnd::Failed { outcome, message };
+    Called::Ended { end, used: Used::default(), printed: Vec::new(), dropped: 0 }
 }
 
 fn failed(error: &CallError) -> CalledEnd {

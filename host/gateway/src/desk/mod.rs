@@ -19,7 +19,7 @@ pub use self::{
     kv::{Bytes, KvAnswer, KvChange, KvChangeKind, KvEntry, KvFault, KvRefusal, KvRequest, KvStats, KvWhen},
     listed::{Listed, Mend, Row, STORE_PATIENCE, store_trouble},
 };
-use crate::{pipeline::Gateway, socket::Answer};
+use crate::{consent::Confirmed, pipeline::Gateway, socket::Answer};
 
 /// How long a list waits for code that is being compiled. What is not compiled then is listed as it stands.
 const SETTLE: Duration = Duration::from_secs(120);
@@ -55,13 +55,14 @@ impl Desk {
         &self,
         tool: &str,
         arguments: Map<String, Value>,
+        confirmed: Option<Confirmed>,
         reports: Option<mpsc::Sender<Progress>>,
     ) -> Answer {
         // What compiles is no part of the call, for an operator who looks at what it cost.
         if let Some(found) = self.gateway.catalogue().snapshot().tool(tool) {
             found.ready().await;
         }
-        Answer::Called(Box::new(called(&self.gateway, tool, arguments, reports).await))
+        Answer::Called(Box::new(called(&self.gateway, tool, arguments, confirmed, reports).await))
     }
 
     /// The plugins, after a look at the files.

@@ -21,6 +21,7 @@ use tokio::{sync::OnceCell, task};
 use super::{FRESH_MS, Handler, Who};
 use crate::{
     auth::{CALLER, Caller},
+    consent::Remembered,
     reply::resource_error,
     resources::{ResourceError, Resources, Seat, To},
 };
@@ -61,7 +62,9 @@ impl Seats {
 impl Handler {
     /// This view for the request that is being taken in, or the session that it begins.
     pub(crate) fn for_caller(&self) -> Self {
-        Self { caller: CALLER.try_with(Principal::clone).ok(), ..self.clone() }
+        // What was said in one session counts in no other.
+        let remembered = Remembered::default();
+        Self { caller: CALLER.try_with(Principal::clone).ok(), remembered, ..self.clone() }
     }
 
     fn resources(&self) -> Option<&Arc<Resources>> {

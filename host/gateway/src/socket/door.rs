@@ -254,9 +254,9 @@ impl Hall {
             let Ok(line) = timeout(IDLE, line::read(&mut reader, MAX_REQUEST)).await else { return Ok(()) };
             let Some(line) = line? else { return Ok(()) };
             let answer = match serde_json::from_slice(&line) {
-                Ok(Request::Call { tool, arguments }) => {
+                Ok(Request::Call { tool, arguments, confirmed }) => {
                     let (reports, mut receiver) = mpsc::channel(MAX_REPORTS);
-                    let mut call = std::pin::pin!(self.desk.call(&tool, arguments, Some(reports)));
+                    let mut call = std::pin::pin!(self.desk.call(&tool, arguments, confirmed, Some(reports)));
                     loop {
                         tokio::select! {
                             biased;

@@ -16,7 +16,10 @@ use super::{
     line,
     wire::{Answer, MAX_ANSWER, MAX_REQUEST, Request},
 };
-use crate::desk::{Called, KvAnswer, KvRefusal, KvRequest, Listed};
+use crate::{
+    consent::Confirmed,
+    desk::{Called, KvAnswer, KvRefusal, KvRequest, Listed},
+};
 
 /// A connection to the host, which has said welcome.
 #[derive(Debug)]
@@ -61,7 +64,8 @@ impl Errand {
         self.host
     }
 
-    /// Calls a tool as the operator of this machine. Dropped before its end, the call is stopped.
+    /// Calls a tool as the operator of this machine, who has said yes to what is `confirmed`. Dropped before its end, the
+    /// call is stopped.
     ///
     /// # Errors
     /// When the host goes away.
@@ -69,9 +73,10 @@ impl Errand {
         &mut self,
         tool: &str,
         arguments: Map<String, Value>,
+        confirmed: Option<Confirmed>,
         mut report: impl FnMut(Progress),
     ) -> Result<Called, ErrandError> {
-        let mut answer = self.ask(&Request::Call { tool: tool.to_owned(), arguments }).await?;
+        let mut answer = self.ask(&Request::Call { tool: tool.to_owned(), arguments, confirmed }).await?;
         loop {
             match answer {
                 Answer::Progress { progress, total, message } => report(Progress { progress, total, message }),

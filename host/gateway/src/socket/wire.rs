@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::desk::{Called, KvAnswer, KvRefusal, KvRequest, Listed};
+use crate::{
+    consent::Confirmed,
+    desk::{Called, KvAnswer, KvRefusal, KvRequest, Listed},
+};
 
 /// The version of all that this file has. Another one is not understood.
 pub(crate) const PROTOCOL: u32 = 1;
@@ -82,6 +85,9 @@ pub(crate) enum Request {
         tool: String,
         /// Its arguments.
         arguments: serde_json::Map<String, serde_json::Value>,
+        /// What the operator has said yes to, where the tool needs it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        confirmed: Option<Confirmed>,
     },
     /// The plugins and their states, once the files were looked at again.
     List,

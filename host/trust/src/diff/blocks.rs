@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis_policy::{Change, PluginName};
+use portcullis_policy::{Change, Confirm, PluginName};
 use serde_json::Value;
 
 use super::{Line, LineKind};
@@ -57,6 +57,10 @@ fn widened(old: &Approval, new: &Approval) -> Vec<String> {
     for function in old.tool_limits.keys().chain(new.tool_limits.keys()).collect::<BTreeSet<_>>() {
         let of = |block: &Approval| block.tool_limits.get(function).unwrap_or(&block.limits).clone();
         all.extend(shown(of(new).widened_over(&of(old))).map(|change| format!("{function}: {change}")));
+    }
+    for (function, asked) in &old.confirm {
+        let wider = Confirm::widened_over(new.confirm.get(function).copied(), Some(*asked));
+        all.extend(wider.map(|change| format!("{function}: {change}")));
     }
     all
 }

@@ -8,7 +8,7 @@ mod tools;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_policy::{Change, Digest, ToolName};
+use portcullis_policy::{Change, Confirm, Digest, ToolName};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -72,11 +72,15 @@ impl Difference {
         let mut narrowed = candidate.grants.narrowed_over(&approved.grants);
         narrowed.extend(candidate.limits.narrowed_over(&approved.limits));
         let (mut tools_widened, mut tools_narrowed) = (BTreeMap::new(), BTreeMap::new());
-        let functions: BTreeSet<_> = approved.tool_limits.keys().chain(candidate.tool_limits.keys()).collect();
+        let limited = approved.tool_limits.keys().chain(candidate.tool_limits.keys());
+        let functions: BTreeSet<_> = limited.chain(approved.confirm.keys()).chain(candidate.confirm.keys()).collect();
         for function in functions {
             let old = approved.tool_limits.get(function).unwrap_or(&approved.limits);
             let new = candidate.tool_limits.get(function).unwrap_or(&candidate.limits);
-            let (wider, narrower) = (new.widened_over(old), new.narrowed_over(old));
+            let (mut wider, mut narrower) = (new.widened_over(old), new.narrowed_over(old));
+            let (asked, asks) = (approved.confirm.get(function).copied(), candidate.confirm.get(function).copied());
+            wider.extend(Confirm::widened_over(asks, asked));
+            narrower.extend(Confirm::narrowed_over(asks, asked));
             if !wider.is_empty() {
                 tools_widened.insert(function.clone(), wider);
             }

@@ -49,6 +49,7 @@ fn pair(change: impl FnOnce(&mut Candidate)) -> Pair {
         grants: grants(json!(["GET https://a.example/**", "GET https://b.example/**"])),
         limits: Limits::default(),
         tool_limits: BTreeMap::new(),
+        confirm: BTreeMap::new(),
     };
     let approved = Approval {
         source: candidate.source.clone(),
@@ -69,6 +70,7 @@ fn pair(change: impl FnOnce(&mut Candidate)) -> Pair {
         grants: candidate.grants.clone(),
         limits: candidate.limits.clone(),
         tool_limits: candidate.tool_limits.clone(),
+        confirm: candidate.confirm.clone(),
     };
     let definitions = candidate.tools.iter().map(|(name, tool)| (name.clone(), tool.json.clone())).collect();
     let mut pair = Pair { approved, definitions, candidate };

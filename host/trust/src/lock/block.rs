@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portcullis_policy::{Digest, Grants, Limits, ToolName};
+use portcullis_policy::{Confirm, Digest, Grants, Limits, ToolName};
 use serde::Deserialize;
 
 use crate::{Approval, ApprovedTool};
@@ -24,6 +24,8 @@ pub(super) struct Block {
     limits: Limits,
     #[serde(default)]
     tool_limits: BTreeMap<String, Limits>,
+    #[serde(default)]
+    confirm: BTreeMap<String, Confirm>,
     /// Of the grants and limits.
     digest: Digest,
 }
@@ -43,6 +45,7 @@ impl Block {
             grants: self.grants,
             limits: self.limits,
             tool_limits: self.tool_limits,
+            confirm: self.confirm,
         };
         (approval, self.digest)
     }

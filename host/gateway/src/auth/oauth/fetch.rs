@@ -1,8 +1,15 @@
 //! What an issuer publishes: fetched by the host itself, with the bounds that plugins' requests have.
 //!
-//! No redirects, no proxy variables, HTTP/1.1, TLS by the platform's roots, and so many bytes and seconds.
+//! No redirects, no proxy variables, HTTP/1.1, TLS by the platform's roots or the operator's own, and so many bytes and seconds.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read},
+    net::SocketAddr,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
@@ -22,7 +29,10 @@ use tokio::{
 };
 use tokio_rustls::{
     TlsConnector,
-    rustls::{ClientConfig, RootCertStore, crypto, pki_types::ServerName},
+    rustls::{
+        ClientConfig, RootCertStore, crypto,
+        pki_types::{CertificateDer, ServerName, pem::PemObject},
+    },
 };
 use url::{Position, Url};
 
@@ -37,6 +47,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_DESCRIPTION: usize = 64 * 1024;
 /// Largest head of a reply, in bytes.
 const MAX_HEAD: usize = 32 * 1024;
+/// Longest file of authorities, in bytes: a system's whole list has some two hundred thousand.
+const MAX_ROOTS: u64 = 1 << 20;
 /// Most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
 
@@ -86,7 +98,7 @@ async fn find(settings: &OAuth) -> Result<KeySet, FetchError> {
     }
     // The operator wrote the issuer's host, and whoever answers there this one.
     let anywhere = url.host() == settings.issuer_url.host();
-    let text = get(&url, anywhere, MAX_SET).await?;
+    let text = get(settings, &url, anywhere, MAX_SET).await?;
     KeySet::parse(&text).map_err(|source| FetchError::Keys { url, source })
 }
 
@@ -94,7 +106,7 @@ async fn find(settings: &OAuth) -> Result<KeySet, FetchError> {
 async fn described(settings: &OAuth) -> Result<Url, FetchError> {
     let mut last = None;
     for url in places(&settings.issuer_url) {
-        let text = match get(&url, true, MAX_DESCRIPTION).await {
+        let text = match get(settings, &url, true, MAX_DESCRIPTION).await {
             Ok(text) => text,
             Err(error @ FetchError::Status { .. }) => {
                 last.get_or_insert(error);
@@ -133,7 +145,7 @@ fn host(url: &Url) -> String {
 }
 
 /// What lies at an address, where that is at most `most` bytes.
-async fn get(url: &Url, anywhere: bool, most: usize) -> Result<Bytes, FetchError> {
+async fn get(settings: &OAuth, url: &Url, anywhere: bool, most: usize) -> Result<Bytes, FetchError> {
     let stream = connect(url, anywhere).await?;
     if url.scheme() != "https" {
         return exchange(url, stream, most).await;
@@ -141,7 +153,7 @@ async fn get(url: &Url, anywhere: bool, most: usize) -> Result<Bytes, FetchError
     let unreachable = |error: io::Error| FetchError::Unreachable { host: host(url), reason: error.to_string() };
     let name = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(name).map_err(|error| unreachable(io::Error::other(error)))?;
-    let stream = connector().await.map_err(unreachable)?.connect(name, stream).await.map_err(unreachable)?;
+    let stream = connector(settings).await.map_err(unreachable)?.connect(name, stream).await.map_err(unreachable)?;
     exchange(url, stream, most).await
 }
 
@@ -192,10 +204,17 @@ where
 }
 
 /// Made for each: it is once in minutes, and an operator may have renewed the roots.
-async fn connector() -> io::Result<TlsConnector> {
-    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.map_err(io::Error::other)?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(found.certs);
+async fn connector(settings: &OAuth) -> io::Result<TlsConnector> {
+    let ca = settings.ca.clone();
+    let roots = tokio::task::spawn_blocking(move || match ca {
+        Some(path) => own_roots(&path),
+        None => {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            Ok(roots)
+        }
+    });
+    let roots = roots.await.map_err(io::Error::other)??;
     let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
@@ -203,6 +222,24 @@ async fn connector() -> io::Result<TlsConnector> {
         .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config).into())
+}
+
+/// The authorities in a file: all of them, or none.
+fn own_roots(path: &Path) -> io::Result<RootCertStore> {
+    let mut text = Vec::new();
+    File::open(path).and_then(|file| file.take(MAX_ROOTS).read_to_end(&mut text)).map_err(of_ca)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        roots.add(certificate.map_err(of_ca)?).map_err(of_ca)?;
+    }
+    if roots.is_empty() {
+        return Err(of_ca("it has no certificate in PEM"));
+    }
+    Ok(roots)
+}
+
+fn of_ca(reason: impl std::fmt::Display) -> io::Error {
+    io::Error::other(format!("the file `auth.oauth.ca` cannot be used: {reason}"))
 }
 
 #[cfg(test)]

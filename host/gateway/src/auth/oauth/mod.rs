@@ -2,6 +2,8 @@
 //!
 //! What is shown is a JWT of RFC 9068, or like it. It is looked at and let go: what is kept is its digest and what it says.
 
+#[cfg(test)]
+mod aging;
 mod fetch;
 mod held;
 mod key_set;

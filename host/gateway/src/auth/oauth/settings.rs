@@ -22,6 +22,7 @@ pub struct OAuth {
     pub(super) role_claim: String,
     pub(super) scopes: Vec<String>,
     pub(super) jwks: Option<PathBuf>,
+    pub(super) ca: Option<PathBuf>,
 }
 
 /// `[auth.oauth]` says what cannot be.
@@ -76,7 +77,25 @@ impl OAuth {
         if jwks.as_ref().is_some_and(|file| file.file_name().is_none()) {
             return Err(wrong("jwks", "a file", "jwks = \"keys/issuer.json\""));
         }
-        Ok(Self { issuer, issuer_url, audience, audience_url, role_claim, scopes, jwks })
+        Ok(Self { issuer, issuer_url, audience, audience_url, role_claim, scopes, jwks, ca: None })
+    }
+
+    /// The same, where the issuer's certificate is of an authority of one's own: `ca` is a file of certificates in PEM, which
+    /// are trusted for it in place of the system's. Read at each fetch.
+    ///
+    /// # Errors
+    /// When the issuer is not asked, or not by TLS.
+    pub fn with_ca(self, ca: PathBuf) -> Result<Self, OAuthError> {
+        if self.jwks.is_some() || self.issuer_url.scheme() != "https" || ca.file_name().is_none() {
+            let expected = "a file, for an issuer with https whose keys are not in a file (`jwks`)";
+            return Err(OAuthError { key: "ca", expected, hint: "ca = \"tls/ca.pem\"" });
+        }
+        Ok(Self { ca: Some(ca), ..self })
+    }
+
+    /// The file of the authorities that are trusted for the issuer, where the system's are not.
+    pub fn ca(&self) -> Option<&PathBuf> {
+        self.ca.as_ref()
     }
 
     /// The file of the issuer's keys, where they come from one.

@@ -77,3 +77,26 @@ fn plain(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     number.get(zeros..).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 8725, section 2.1: what one algorithm takes for a key, another takes for a secret.
+    #[test]
+    fn a_key_verifies_by_its_own_algorithm_alone() {
+        let keys = [
+            (DecodingKey::from_rsa_components("AQAB", "AQAB").expect("a key"), Algorithm::RS256),
+            (DecodingKey::from_ec_components("AQAB", "AQAB").expect("a key"), Algorithm::ES256),
+            (DecodingKey::from_ed_components("AQAB").expect("a key"), Algorithm::EdDSA),
+            (DecodingKey::from_secret(b"AQAB"), Algorithm::HS256),
+        ];
+        for (key, own) in &keys {
+            for algorithm in [Algorithm::RS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::HS256, Algorithm::PS256]
+            {
+                let good = algorithm == *own && algorithm != Algorithm::HS256;
+                assert_eq!(verifier(&algorithm, key).is_ok(), good, "{algorithm:?} with a key of {own:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The newer era: the call ends with the question, and comes again with the answer.
+
+use serde_json::{Value, json};
+
+use super::{ASKS, TEAM, asked, call, error, folder, outcomes, said, yes};
+use crate::{
+    agents::key,
+    host::{Folder, Served},
+    raw,
+};
+
+fn team(more: &str) -> (Folder, String, String) {
+    let folder = folder(&format!("{ASKS}{more}{TEAM}"));
+    let bearer = |name: &str| format!("Bearer {}", key(&folder, name).0);
+    let (alice, bob) = (bearer("alice"), bearer("bob"));
+    (folder, alice, bob)
+}
+
+fn meta(capabilities: &Value) -> Value {
+    json!({ "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": { "name": "test", "version": "1" },
+            "io.modelcontextprotocol/clientCapabilities": capabilities })
+}
+
+/// A call from a client with these capabilities.
+fn with(host: &Served, bearer: &str, capabilities: &Value, mut params: Value) -> Value {
+    params["_meta"] = meta(capabilities);
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+    let name = params["name"].as_str().expect("a name");
+    let mut headers = raw::USUAL.to_vec();
+    headers.extend([("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", name)]);
+    headers.push(("Authorization", bearer));
+    raw::post(&host.address, &headers, body.as_bytes()).message()["result"].clone()
+}
+
+fn newer(host: &Served, bearer: &str, params: Value) -> Value {
+    with(host, bearer, &json!({ "elicitation": { "form": {} } }), params)
+}
+
+fn answering(text: &str, state: &Value, answer: &Value) -> Value {
+    let mut params = call(text);
+    params["requestState"] = state.clone();
+    params["inputResponses"] = json!({ "confirm": answer });
+    params
+}
+
+#[test]
+fn the_call_ends_with_the_question_and_comes_again() {
+    let (folder, alice, bob) = team("");
+    let host = folder.serve();
+    let asks = newer(&host, &alice, call("hi"));
+    assert_eq!(asks["resultType"], "input_required", "{asks:#}");
+    let request = &asks["inputRequests"]["confirm"];
+    assert_eq!(request["method"], "elicitation/create", "{asks:#}");
+    let message = request["params"]["message"].as_str().expect("a message");
+    assert!(message.contains("`alice`") && message.contains("text: \"hi\""), "{message}");
+    let state = &asks["requestState"];
+    let again =
+        |bearer: &str, text: &str, state: &Value, answer: &Value| newer(&host, bearer, answering(text, state, answer));
+    // To another's call, to other arguments, forged, or none: nothing of it runs, and it is not used up by that.
+    let text = state.as_str().expect("a state");
+    let forged = json!(format!("{text}x"));
+    let cut = json!(text.get(..text.len() / 2));
+    for (bearer, text, state) in [
+        (&bob, "hi", state),
+        (&alice, "ho", state),
+        (&alice, "hi", &forged),
+        (&alice, "hi", &cut),
+        (&alice, "hi", &json!("")),
+    ] {
+        assert!(error(&again(bearer, text, state, &yes())).contains("does not belong"));
+    }
+    assert_eq!(again(&alice, "hi", state, &yes())["structuredContent"]["result"], "hi");
+    assert!(error(&again(&alice, "hi", state, &yes())).contains("used before"), "it counts once");
+    let second = newer(&host, &alice, call("hi"))["requestState"].clone();
+    assert!(error(&again(&alice, "hi", &second, &json!({ "action": "decline" }))).contains("declined"));
+    assert!(error(&again(&alice, "hi", &second, &yes())).contains("used before"), "a no is an answer too");
+    // An answer that is none, and one without a question.
+    let third = newer(&host, &alice, call("hi"))["requestState"].clone();
+    assert!(error(&again(&alice, "hi", &third, &json!("yes"))).contains("nobody answered"));
+    let mut bare = call("hi");
+    bare["inputResponses"] = json!({ "confirm": yes() });
+    assert_eq!(newer(&host, &alice, bare)["resultType"], "input_required");
+    let ran = outcomes(&folder).into_iter().filter(|outcome| outcome == "ok").count();
+    assert_eq!(ran, 1);
+    let answers = asked(&folder);
+    let heard: Vec<_> = said(&answers).into_iter().filter(|said| *said != "invalid").collect();
+    assert_eq!(heard, ["asked", "yes", "asked", "no", "asked", "none", "asked"]);
+    assert!(outcomes(&folder).contains(&"asked".to_owned()));
+}
+
+#[test]
+fn a_client_that_cannot_ask_is_refused() {
+    let (folder, alice, _) = team("");
+    let host = folder.serve();
+    for capabilities in [json!({}), json!({ "elicitation": { "url": {} } })] {
+        assert!(error(&with(&host, &alice, &capabilities, call("hi"))).contains("cannot ask"));
+    }
+    assert!(asked(&folder).is_empty());
+}
+
+/// The order of the arguments means nothing; a session, in which something could be remembered, there is not.
+#[test]
+fn nothing_is_remembered_without_a_session() {
+    let (folder, alice, _) = team("remember = \"session\"\n");
+    let host = folder.serve();
+    let state = newer(&host, &alice, call("hi"))["requestState"].clone();
+    assert_eq!(newer(&host, &alice, answering("hi", &state, &yes()))["structuredContent"]["result"], "hi");
+    assert_eq!(newer(&host, &alice, call("hi"))["resultType"], "input_required");
+}
+
+/// What one agent leaves unanswered costs the others nothing; and after a restart it is asked anew.
+#[test]
+fn questions_are_bounded_and_end_with_the_process() {
+    let (folder, alice, bob) = team("");
+    let host = folder.serve();
+    let states: Vec<_> = (0..16).map(|_| newer(&host, &alice, call("hi"))["requestState"].clone()).collect();
+    assert!(states.iter().all(Value::is_string), "{states:?}");
+    assert!(error(&newer(&host, &alice, call("hi"))).contains("too many calls wait"));
+    let theirs = newer(&host, &bob, call("hi"))["requestState"].clone();
+    assert_eq!(newer(&host, &bob, answering("hi", &theirs, &yes()))["structuredContent"]["result"], "hi");
+    assert!(
+        error(&newer(&host, &alice, answering("hi", &states[3], &json!({ "action": "cancel" }))))
+            .contains("did not decide")
+    );
+    let kept = newer(&host, &alice, call("hi"))["requestState"].clone();
+    assert!(kept.is_string(), "one that is answered makes room");
+    drop(host);
+    let host = folder.serve();
+    assert!(error(&newer(&host, &alice, answering("hi", &kept, &yes()))).contains("make the call again"));
+    let state = newer(&host, &alice, call("hi"))["requestState"].clone();
+    assert_eq!(newer(&host, &alice, answering("hi", &state, &yes()))["structuredContent"]["result"], "hi");
+}
+
+/// A yes to one version of a tool is none to another.
+#[test]
+fn an_answer_is_for_the_tool_as_it_was() {
+    let (folder, alice, _) = team("");
+    let host = folder.serve();
+    let state = newer(&host, &alice, call("hi"))["requestState"].clone();
+    super::edit(&folder, "confirm = true", "confirm = true\n[plugins.echo.grants]\nenv = { A = \"b\" }");
+    folder.json(&["list", "--json"]);
+    assert!(error(&newer(&host, &alice, answering("hi", &state, &yes()))).contains("does not belong"));
+    // And a role that lost the tool meanwhile has no such tool.
+    let state = newer(&host, &alice, call("hi"))["requestState"].clone();
+    super::edit(&folder, "allow = [\"*\"]", "allow = [\"outcomes_*\"]");
+    folder.json(&["list", "--json"]);
+    assert!(newer(&host, &alice, answering("hi", &state, &yes())).is_null());
+    assert!(!outcomes(&folder).contains(&"ok".to_owned()));
+}
+
+/// The same on two pipes.
+#[test]
+fn it_is_the_same_over_stdio() {
+    let folder = folder(ASKS);
+    let mut client = folder.stdio();
+    let mut params = call("hi");
+    params["_meta"] = meta(&json!({ "elicitation": {} }));
+    let asks = client.request(1, "tools/call", params)["result"].clone();
+    assert_eq!(asks["resultType"], "input_required", "{asks:#}");
+    let mut params = answering("hi", &asks["requestState"], &yes());
+    params["_meta"] = meta(&json!({ "elicitation": {} }));
+    assert_eq!(client.request(2, "tools/call", params)["result"]["structuredContent"]["result"], "hi");
+}
