@@ -7,6 +7,4 @@
 mod component;
 mod values;
 
-pub use values::{
-    Address, Deleted, Item, Listed, MAX_KEY, MAX_VALUE, Page, Written, delete, list, read, write,
-};
+pub use values::{Address, Deleted, Item, Listed, MAX_KEY, MAX_VALUE, Page, Written, delete, list, read, write};

@@ -59,7 +59,9 @@ pub fn name_part(what: &str, name: &str) -> Answer<String> {
     check_name(what, name, MAX_NAME)?;
     let part = name.replace('%', "%25").replace('/', "%2F");
     if part.len() > MAX_NAME {
-        return refused(format_args!("`{what}` is too long: at most {MAX_NAME} bytes, and `/` and `%` count three times"));
+        return refused(format_args!(
+            "`{what}` is too long: at most {MAX_NAME} bytes, and `/` and `%` count three times"
+        ));
     }
     Ok(part)
 }

@@ -76,12 +76,7 @@ impl Step {
     ///
     /// # Errors
     /// [`Fault::Damaged`] where it cannot be JSON, which no type of these plugins is.
-    pub fn set(
-        key: impl Into<String>,
-        value: &impl Serialize,
-        when: When,
-        ttl_ms: Option<u64>,
-    ) -> Result<Self, Fault> {
+    pub fn set(key: impl Into<String>, value: &impl Serialize, when: When, ttl_ms: Option<u64>) -> Result<Self, Fault> {
         let key = key.into();
         let bytes = serde_json::to_vec(value).map_err(|_| Fault::Damaged(key.clone()))?;
         Ok(Self::Set(key, bytes, when, ttl_ms))
