@@ -22,6 +22,7 @@ mod host;
 mod kv;
 mod limits;
 mod oauth;
+mod plugins;
 mod pressure;
 mod protocol;
 mod raw;
