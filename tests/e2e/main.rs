@@ -31,5 +31,6 @@ mod redis;
 mod resources;
 mod shared;
 mod socket;
+mod teams;
 mod tls;
 mod tools;
