@@ -25,63 +25,95 @@ class Refused(Exception):
     """A tool said no, in a sentence."""
 
 
+class Gone(Exception):
+    """The host did not answer."""
+
+
+class Connection:
+    """A client in a task of its own: when its host goes away it ends alone, and not who waits for it."""
+
+    def __init__(self, url: str, key: str) -> None:
+        self.url, self.key = url, key
+        self.send, self.requests = anyio.create_memory_object_stream(0)
+        self.ended = anyio.Event()
+
+    async def run(self) -> None:
+        try:
+            http = create_mcp_http_client(headers={"Authorization": f"Bearer {self.key}"})
+            async with Client(streamable_http_client(self.url, http_client=http)) as client:
+                async for ask, answered in self.requests:
+                    try:
+                        answered["result"] = await ask(client)
+                    except MCPError as error:
+                        answered["error"] = error
+                    finally:
+                        answered["event"].set()
+        except Exception:  # noqa: BLE001 - however a host is gone
+            pass
+        finally:
+            self.requests.close()
+            self.ended.set()
+
+    async def ask(self, what: Any) -> Any:
+        answered: dict[str, Any] = {"event": anyio.Event()}
+        try:
+            with anyio.fail_after(CALL_SECONDS):
+                await self.send.send((what, answered))
+                await answered["event"].wait()
+        except (TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            raise Gone(repr(error)) from error
+        if "error" in answered:
+            raise answered["error"]
+        if "result" not in answered:
+            raise Gone("the host went away in the middle")
+        return answered["result"]
+
+
 class Member:
-    def __init__(self, name: str, hosts: list[tuple[str, str]]) -> None:
+    def __init__(self, name: str, hosts: list[tuple[str, str]], tasks: Any) -> None:
         self.name = name
         self.hosts = hosts
-        self.client: Client | None = None
+        self.tasks = tasks
+        self.connection: Connection | None = None
         self.turns = 0
 
     def tell(self, **what: Any) -> None:
         print(json.dumps({"who": self.name, **what}, ensure_ascii=False), flush=True)
 
-    async def connect(self) -> Client:
-        url, key = self.hosts[self.turns % len(self.hosts)]
-        http = create_mcp_http_client(headers={"Authorization": f"Bearer {key}"})
-        client = Client(streamable_http_client(url, http_client=http))
-        await client.__aenter__()
-        return client
-
-    async def leave(self) -> None:
-        client, self.client = self.client, None
-        if client is not None:
-            try:
-                await client.__aexit__(None, None, None)
-            except Exception:  # noqa: BLE001 - what is gone is gone
-                pass
-
-    async def call(self, tool: str, **arguments: Any) -> Any:
-        """What the tool answers. Where the host is gone it is called once more at the next: a call may be done twice."""
+    async def ask(self, what: Any) -> Any:
+        """Asks the host, or the next where it is gone: what was asked may be done twice."""
         while True:
+            if self.connection is None:
+                self.connection = Connection(*self.hosts[self.turns % len(self.hosts)])
+                self.tasks.start_soon(self.connection.run)
             try:
-                if self.client is None:
-                    self.client = await self.connect()
-                with anyio.fail_after(CALL_SECONDS):
-                    result = await self.client.call_tool(tool, arguments)
+                return await self.connection.ask(what)
             except MCPError as error:
                 if error.code == -32602:
                     raise
-                await self.turn(error)
-                continue
-            except Exception as error:  # noqa: BLE001 - however a host is gone
-                await self.turn(error)
-                continue
-            text = "".join(getattr(part, "text", "") for part in result.content)
-            if result.is_error:
-                raise Refused(text)
-            return result.structured_content
+                gone: Exception = error
+            except Gone as error:
+                gone = error
+            await self.leave()
+            self.turns += 1
+            if self.turns > MAX_TURNS:
+                raise RuntimeError(f"no host answers: {gone!r}")
+            await anyio.sleep(0.05)
 
-    async def turn(self, error: BaseException) -> None:
-        await self.leave()
-        self.turns += 1
-        if self.turns > MAX_TURNS:
-            raise RuntimeError(f"no host answers: {error!r}")
-        await anyio.sleep(0.05)
+    async def leave(self) -> None:
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.send.close()
+
+    async def call(self, tool: str, **arguments: Any) -> Any:
+        """What the tool answers."""
+        result = await self.ask(lambda client: client.call_tool(tool, arguments))
+        if result.is_error:
+            raise Refused("".join(getattr(part, "text", "") for part in result.content))
+        return result.structured_content
 
     async def tools(self) -> list[str]:
-        if self.client is None:
-            self.client = await self.connect()
-        return sorted(tool.name for tool in (await self.client.list_tools()).tools)
+        return sorted(tool.name for tool in (await self.ask(lambda client: client.list_tools())).tools)
 
 
 def main(duties: dict[str, Any]) -> int:
@@ -93,10 +125,12 @@ def main(duties: dict[str, Any]) -> int:
     args = parser.parse_args()
 
     async def run() -> None:
-        member = Member(args.name, [(url, key) for url, key in args.at])
         with anyio.fail_after(WHOLE_RUN_SECONDS):
-            await duties[args.duty](member, args.count)
-        await member.leave()
+            async with anyio.create_task_group() as tasks:
+                member = Member(args.name, [(url, key) for url, key in args.at], tasks)
+                await duties[args.duty](member, args.count)
+                await member.leave()
+                tasks.cancel_scope.cancel()
 
     anyio.run(run)
     return 0

@@ -7,7 +7,7 @@ from member import Member, Refused, main
 
 ANALYSTS = 4
 # A member that is killed does not acknowledge: after so long another of its name gets the message.
-LEASE_SECONDS = 5
+LEASE_SECONDS = 10
 
 
 async def analyse(member: Member, _: int) -> None:
@@ -16,7 +16,7 @@ async def analyse(member: Member, _: int) -> None:
     await member.call("receive_messages", topics=["tickets"])
     member.tell(did="follows", topic="tickets")
     while True:
-        received = await member.call("receive_messages", wait_seconds=10, limit=10, lease_seconds=LEASE_SECONDS)
+        received = await member.call("receive_messages", wait_seconds=10, limit=5, lease_seconds=LEASE_SECONDS)
         for message in received["messages"]:
             ticket = await member.call("get_ticket", ticket_id=message["body"])
             finding = {"words": len(ticket["body"].split()), "urgent": "urgent" in ticket["body"]}
@@ -30,7 +30,9 @@ async def analyse(member: Member, _: int) -> None:
                 if "takes no more analyses" not in str(error):
                     raise
             await member.call("send_message", to="router", body=ticket["ticket_id"])
-            await member.call("acknowledge_message", ids=[message["id"]])
+        ids = [message["id"] for message in received["messages"]]
+        if ids:
+            await member.call("acknowledge_message", ids=ids)
 
 
 async def route(member: Member, count: int) -> None:

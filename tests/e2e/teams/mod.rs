@@ -28,8 +28,11 @@ fn bundled(more: &str) -> Folder {
     let port = "http = \"127.0.0.1:8080\"";
     assert!(config.contains(port), "where it listens");
     let folder = Folder::unapproved("");
-    fs::write(folder.path().join("portcullis.toml"), format!("{}\n{more}", config.replace(port, "http = \"127.0.0.1:0\"")))
-        .expect("a configuration");
+    fs::write(
+        folder.path().join("portcullis.toml"),
+        format!("{}\n{more}", config.replace(port, "http = \"127.0.0.1:0\"")),
+    )
+    .expect("a configuration");
     for (name, built) in PLUGINS {
         let dist = folder.path().join(name).join("dist");
         fs::create_dir_all(&dist).expect("a folder");

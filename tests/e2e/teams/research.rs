@@ -15,7 +15,9 @@ fn calls(audit: &[Value], who: &str, tool: &str, outcome: &str) -> Vec<usize> {
     let is_it = |line: &&Value| line["event"] == "call.intent" && line["principal"] == who && line["tool"] == tool;
     let intents = audit.iter().filter(is_it).map(|line| line["call"].clone());
     let ends = intents.filter_map(|call| {
-        audit.iter().position(|line| line["event"] == "call.outcome" && line["call"] == call && line["outcome"] == outcome)
+        audit
+            .iter()
+            .position(|line| line["event"] == "call.outcome" && line["call"] == call && line["outcome"] == outcome)
     });
     ends.collect()
 }
@@ -59,13 +61,10 @@ fn a_research_team_writes_a_report() {
     ];
     assert!(story.is_sorted(), "{story:?}");
     for who in ["orchestrator", "researcher", "analyst", "writer"] {
-        let denied = audit.iter().filter(|line| line["outcome"] == "denied").filter_map(|line| line["call"].as_str());
-        let denied: BTreeSet<&str> = denied.collect();
-        let tools: BTreeSet<&str> = audit
-            .iter()
-            .filter(|line| line["principal"] == who && line["call"].as_str().is_some_and(|call| denied.contains(call)))
-            .filter_map(|line| line["tool"].as_str())
-            .collect();
+        let denied: Vec<&Value> =
+            audit.iter().filter(|line| line["outcome"] == "denied").map(|line| &line["call"]).collect();
+        let theirs = audit.iter().filter(|line| line["principal"] == who && denied.contains(&&line["call"]));
+        let tools: BTreeSet<&str> = theirs.filter_map(|line| line["tool"].as_str()).collect();
         let own = if who == "orchestrator" { "claim_task" } else { "post_task" };
         assert!(tools.contains(own), "{who} was refused {tools:?}");
         assert!(!calls(&audit, who, "write_context", "tool-error").is_empty(), "{who} wrote in another's area");

@@ -108,9 +108,11 @@ fn a_support_team_ends_every_ticket_once() {
     // In both ledgers together each ticket is ended by one call that went well, and the dead host's has its open calls.
     let endings = |lines: &[Value]| {
         let tools = ["save_resolution", "escalate"];
-        let intents = lines.iter().filter(|line| line["event"] == "call.intent" && tools.iter().any(|t| line["tool"] == *t));
+        let intents =
+            lines.iter().filter(|line| line["event"] == "call.intent" && tools.iter().any(|t| line["tool"] == *t));
         let calls: Vec<_> = intents.map(|line| line["call"].clone()).collect();
-        let well = |line: &&Value| line["event"] == "call.outcome" && line["outcome"] == "ok" && calls.contains(&line["call"]);
+        let well =
+            |line: &&Value| line["event"] == "call.outcome" && line["outcome"] == "ok" && calls.contains(&line["call"]);
         lines.iter().filter(well).count()
     };
     let counted = endings(&stays.folder.audit()) + endings(&dead.audit());

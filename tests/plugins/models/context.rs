@@ -14,10 +14,19 @@ const KEYS: [&str; 4] = ["main", "a", "a/b", "é %2F"];
 enum Deed {
     Read,
     /// With which version: none, absent, the one that stands, another.
-    Write { version: u8, ttl: Option<u32> },
-    Delete { version: u8 },
-    List { limit: u32 },
-    Pass { seconds: u64 },
+    Write {
+        version: u8,
+        ttl: Option<u32>,
+    },
+    Delete {
+        version: u8,
+    },
+    List {
+        limit: u32,
+    },
+    Pass {
+        seconds: u64,
+    },
 }
 
 fn deed() -> impl Strategy<Value = Deed> {

@@ -12,11 +12,23 @@ const TOPICS: [&str; 2] = ["news", "b.c"];
 
 #[derive(Clone, Debug)]
 enum Deed {
-    Send { to: To, priority: Priority, ttl: u32 },
-    Receive { limit: u32, lease: u32, topics: Option<Vec<usize>> },
+    Send {
+        to: To,
+        priority: Priority,
+        ttl: u32,
+    },
+    Receive {
+        limit: u32,
+        lease: u32,
+        topics: Option<Vec<usize>>,
+    },
     /// Of those that were ever received, and of whoever's.
-    Acknowledge { which: Vec<usize> },
-    Pass { seconds: u64 },
+    Acknowledge {
+        which: Vec<usize>,
+    },
+    Pass {
+        seconds: u64,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -75,10 +87,13 @@ impl Model {
             Deed::Send { to, priority, ttl } => self.send(shelf, who, to, *priority, *ttl),
             Deed::Receive { limit, lease, topics } => self.receive(shelf, who, *limit, *lease, topics.as_deref()),
             Deed::Acknowledge { which } => {
-                let ids: BTreeSet<String> =
-                    which.iter().map(|at| self.given.get(*at).cloned().unwrap_or_else(|| format!("none {at}"))).collect();
+                let ids: BTreeSet<String> = which
+                    .iter()
+                    .map(|at| self.given.get(*at).cloned().unwrap_or_else(|| format!("none {at}")))
+                    .collect();
                 let own = self.boxes.entry(who).or_default();
-                let there = ids.iter().filter(|id| self.ids.get(*id).is_some_and(|key| own.remove(key).is_some())).count();
+                let there =
+                    ids.iter().filter(|id| self.ids.get(*id).is_some_and(|key| own.remove(key).is_some())).count();
                 let ids: Vec<String> = ids.into_iter().collect();
                 let done = acknowledge(shelf, &ids).unwrap();
                 assert_eq!((done.acknowledged, done.gone.len()), (there, ids.len() - there));
@@ -135,8 +150,7 @@ impl Model {
             letter.leased = now + u64::from(lease) * 1_000;
             letter.seen = true;
         }
-        let found: Vec<_> =
-            got.messages.iter().map(|m| (m.sender.as_str(), m.body.clone(), m.redelivered)).collect();
+        let found: Vec<_> = got.messages.iter().map(|m| (m.sender.as_str(), m.body.clone(), m.redelivered)).collect();
         assert_eq!(found, expected, "what {who} gets");
         self.given.extend(got.messages.into_iter().map(|message| message.id));
     }
@@ -232,7 +246,8 @@ fn more_recipients_than_one_transaction_holds() {
 fn names_with_slashes_are_names() {
     let root = MemoryShelf::new("root");
     let long = "n".repeat(201);
-    for (to, fits) in [("alice/m/0", true), ("%2F", true), ("../alice", true), (long.as_str(), false), ("a\nb", false)] {
+    for (to, fits) in [("alice/m/0", true), ("%2F", true), ("../alice", true), (long.as_str(), false), ("a\nb", false)]
+    {
         assert_eq!(send(&root, to, "x", None, None).is_ok(), fits, "{to:?}");
     }
     assert!(receive(&root.of("alice"), &Asked::default()).unwrap().messages.is_empty());

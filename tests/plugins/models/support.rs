@@ -13,10 +13,19 @@ const ASPECTS: [&str; 2] = ["tone", "billing"];
 
 #[derive(Clone, Debug)]
 enum Deed {
-    Save { text: u8 },
-    Analyse { aspect: usize, text: u8 },
+    Save {
+        text: u8,
+    },
+    Analyse {
+        aspect: usize,
+        text: u8,
+    },
     /// With how many analyses that it says it has read: none, as many as there are, one fewer.
-    End { resolve: bool, text: u8, read: u8 },
+    End {
+        resolve: bool,
+        text: u8,
+        read: u8,
+    },
     Read,
 }
 
@@ -118,8 +127,11 @@ fn compare(shelf: &MemoryShelf, model: &Model) {
             let Some(next) = page.next else { break };
             after = Some(next);
         }
-        let expected: BTreeMap<_, _> =
-            ticket.found.iter().map(|((who, aspect), text)| (((*who).into(), (*aspect).into()), text.clone())).collect();
+        let expected: BTreeMap<_, _> = ticket
+            .found
+            .iter()
+            .map(|((who, aspect), text)| (((*who).into(), (*aspect).into()), text.clone()))
+            .collect();
         assert_eq!(found, expected);
         let standing = status(shelf, Some(id), None, None, None).unwrap().tickets.remove(0);
         let analysts: BTreeSet<_> = standing.analysts.iter().map(String::as_str).collect();

@@ -129,7 +129,8 @@ fn act(shelf: &MemoryShelf, model: &mut Model, who: &'static str, deed: &Deed, b
             if let Ok(posted) = posted {
                 let (deps, priority, max, state) = (deps.clone(), *priority, *attempts, State::Blocked);
                 let id = posted.task.id();
-                let task = Modelled { id, priority, deps, attempts: 0, max, state, poster: who, claimant: None, until: 0 };
+                let task =
+                    Modelled { id, priority, deps, attempts: 0, max, state, poster: who, claimant: None, until: 0 };
                 model.tasks.push(task);
                 model.settle();
                 assert_eq!(posted.task.state, model.tasks.last().unwrap().state);
@@ -137,8 +138,7 @@ fn act(shelf: &MemoryShelf, model: &mut Model, who: &'static str, deed: &Deed, b
         }
         Deed::Claim { task, of, lease } => {
             let of = of.map(|of| NAMES[of]);
-            let wanted =
-                Wanted { id: task.map(id), orchestrator: of.map(str::to_owned), lease: Some(*lease) };
+            let wanted = Wanted { id: task.map(id), orchestrator: of.map(str::to_owned), lease: Some(*lease) };
             let claimed = claim(shelf, &wanted);
             then(model);
             let order = model.order(of);
@@ -160,9 +160,14 @@ fn act(shelf: &MemoryShelf, model: &mut Model, who: &'static str, deed: &Deed, b
                 }
                 (None, Ok(None)) => {
                     let saw = begun.clone();
-                    assert!(order.is_empty() || (disturbed && order.iter().all(|at| {
-                        saw.tasks.get(*at).is_none_or(|task| task.state != State::Pending)
-                    })), "nothing of {order:?}");
+                    assert!(
+                        order.is_empty()
+                            || (disturbed
+                                && order
+                                    .iter()
+                                    .all(|at| { saw.tasks.get(*at).is_none_or(|task| task.state != State::Pending) })),
+                        "nothing of {order:?}"
+                    );
                     None
                 }
                 other => panic!("{other:?}"),
@@ -222,7 +227,8 @@ type Between<'a> = &'a mut dyn FnMut(&mut Model);
 
 /// All that can be seen is as the model has it.
 fn compare(shelf: &MemoryShelf, model: &Model) {
-    let waits: Vec<String> = pending(shelf, None, Some(100), None).unwrap().tasks.into_iter().map(|task| task.id).collect();
+    let waits: Vec<String> =
+        pending(shelf, None, Some(100), None).unwrap().tasks.into_iter().map(|task| task.id).collect();
     let order: Vec<String> = model.order(None).into_iter().map(|at| model.id(at)).collect();
     assert_eq!(waits, order);
     for task in &model.tasks {
