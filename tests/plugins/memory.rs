@@ -13,6 +13,9 @@ use shelf::{Change, Changes, Entry, Fault, Kind, MAX_STEPS, Page, Shelf, Step, W
 /// What somebody else does meanwhile.
 type Meanwhile = Box<dyn FnOnce()>;
 
+/// Waits and lists of one shelf: a call that does more spins. The host lets a call do as many operations.
+const MAX_OPERATIONS: u64 = 10_000;
+
 #[derive(Default)]
 struct Bucket {
     now_ms: Cell<u64>,
@@ -21,7 +24,7 @@ struct Bucket {
     log: RefCell<Vec<(u64, Change)>>,
     between: RefCell<Option<Meanwhile>>,
     waiting: RefCell<Option<Meanwhile>>,
-    transactions: Cell<u64>,
+    looks: Cell<u64>,
 }
 
 /// A bucket, as one agent has it.
@@ -71,9 +74,15 @@ impl MemoryShelf {
         self.bucket.entries.borrow().keys().cloned().collect()
     }
 
-    /// How many transactions were tried.
-    pub fn transactions(&self) -> u64 {
-        self.bucket.transactions.get()
+    /// How often somebody listed or asked for changes.
+    pub fn looks(&self) -> u64 {
+        self.bucket.looks.get()
+    }
+
+    fn look(&self) -> Result<(), Fault> {
+        let looks = self.bucket.looks.get() + 1;
+        self.bucket.looks.set(looks);
+        if looks > MAX_OPERATIONS { Err(Fault::Limit) } else { Ok(()) }
     }
 
     fn tick(&self, kind: Kind, key: &str) -> u64 {
@@ -146,6 +155,7 @@ impl Shelf for MemoryShelf {
     }
 
     fn list(&self, prefix: &str, after: Option<&str>, limit: u32) -> Result<Page, Fault> {
+        self.look()?;
         self.sweep();
         let entries = self.bucket.entries.borrow();
         let fits = |key: &&String| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after);
@@ -161,7 +171,6 @@ impl Shelf for MemoryShelf {
             meanwhile();
         }
         self.sweep();
-        self.bucket.transactions.set(self.bucket.transactions.get() + 1);
         if steps.is_empty() || steps.len() > MAX_STEPS {
             return Err(Fault::Other(format!("{} steps", steps.len())));
         }
@@ -203,6 +212,7 @@ impl Shelf for MemoryShelf {
     }
 
     fn changes(&self, prefix: &str, after: u64, wait_ms: u32) -> Result<Changes, Fault> {
+        self.look()?;
         let found = || -> Vec<Change> {
             let log = self.bucket.log.borrow();
             let fits = |(version, change): &&(u64, Change)| *version > after && change.key.starts_with(prefix);

@@ -100,8 +100,11 @@ pub fn receive(shelf: &impl Shelf, asked: &Asked) -> Answer<Received> {
     let topics = members::join(shelf, asked.topics.as_deref())?;
     let mailbox = Mailbox::of(&shelf.caller())?;
     let until = shelf.now_ms().saturating_add(wait_ms);
+    let mut after = 0;
     loop {
-        let (taken, mut after) = settled(|| take(shelf, &mailbox, limit as usize, lease_ms))?;
+        let (taken, seen) = settled(|| take(shelf, &mailbox, limit as usize, lease_ms))?;
+        // What woke it once wakes it no more: it would spin on the changes of before.
+        after = after.max(seen);
         let left = until.saturating_sub(shelf.now_ms());
         if !taken.messages.is_empty() || wait_ms == 0 || left == 0 {
             return Ok(Received { topics, ..taken });

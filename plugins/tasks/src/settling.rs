@@ -12,7 +12,7 @@ use crate::{
 /// How long a task that has ended is kept: thirty days.
 const KEPT_MS: u64 = 30 * 24 * 3_600_000;
 /// Most tasks that a call settles for others; the rest is for the next.
-const MAX_SETTLED: usize = 500;
+const MAX_SETTLED: usize = 200;
 /// Entries that are looked at together.
 const PAGE: u32 = 100;
 

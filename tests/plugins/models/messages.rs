@@ -223,7 +223,25 @@ fn a_wait_ends_with_a_message_and_with_its_time() {
     assert!(again[0].redelivered && shelf::Shelf::now_ms(&alice) - began == 5_000);
 }
 
-/// Each sender's messages of one priority come in the order in which they were sent, whoever else sends.
+/// What happened in a mailbox before a wait does not end it, and is looked at once.
+#[test]
+fn a_wait_does_not_spin() {
+    let root = MemoryShelf::new("root");
+    let alice = root.of("alice");
+    for _ in 0..30 {
+        send(&root, "alice", "x", None, None).unwrap();
+    }
+    // Her leases end and are deleted after the last message, which is where a wait begins to look.
+    let got = receive(&alice, &Asked { limit: Some(30), ..Asked::default() }).unwrap();
+    let ids: Vec<_> = got.messages.into_iter().map(|message| message.id).collect();
+    acknowledge(&alice, &ids).unwrap();
+    let (began, looks) = (shelf::Shelf::now_ms(&alice), root.looks());
+    assert!(receive(&alice, &Asked { wait: Some(20), ..Asked::default() }).unwrap().messages.is_empty());
+    assert_eq!(shelf::Shelf::now_ms(&alice) - began, 20_000);
+    assert!(root.looks() - looks < 10, "{} looks", root.looks() - looks);
+}
+
+/// A message for all is put into more mailboxes than one transaction holds, and into no more than it may.
 #[test]
 fn more_recipients_than_one_transaction_holds() {
     let root = MemoryShelf::new("root");

@@ -291,3 +291,62 @@ proptest! {
         }
     }
 }
+
+/// A lease that ends between what its claimant reads and what it writes: nothing of it is written.
+#[test]
+fn a_lease_ends_between() {
+    let root = MemoryShelf::new("orchestrator");
+    post(&root, &Draft { title: "a task".into(), ..Draft::default() }).unwrap();
+    let (alice, clock) = (root.of("alice"), root.clone());
+    let wanted = Wanted { id: Some("t1".into()), lease: Some(5), ..Wanted::default() };
+    claim(&alice, &wanted).unwrap();
+    alice.between(move || clock.pass(5_000));
+    let refused = complete(&alice, "t1", Some("late"), None).unwrap_err();
+    assert!(refused.contains("your lease of t1 has ended"), "{refused}");
+    let shown = get(&root, "t1").unwrap().task;
+    assert_eq!((shown.state, shown.attempt, shown.outcome), (State::Pending, 1, None));
+    // Also where another has it by then.
+    claim(&alice, &wanted).unwrap();
+    let (bob, clock) = (root.of("bob"), root.clone());
+    alice.between(move || {
+        clock.pass(5_000);
+        claim(&bob, &Wanted { id: Some("t1".into()), ..Wanted::default() }).unwrap();
+    });
+    assert!(extend(&alice, "t1", None, None).unwrap_err().contains("`bob` has t1, and not you"));
+    assert_eq!(get(&root, "t1").unwrap().task.claimant.as_deref(), Some("bob"));
+}
+
+/// A history is bounded, and says what it left out.
+#[test]
+fn a_history_has_its_last_events() {
+    let root = MemoryShelf::new("a");
+    post(&root, &Draft { title: "a task".into(), max_attempts: Some(20), ..Draft::default() }).unwrap();
+    for _ in 0..20 {
+        claim(&root, &Wanted { id: Some("t1".into()), lease: Some(1), ..Wanted::default() }).unwrap();
+        root.pass(1_000);
+    }
+    let shown = get(&root, "t1").unwrap().task;
+    assert_eq!((shown.state, shown.attempt), (State::DeadLetter, 20));
+    assert_eq!(shown.history.len() + shown.earlier_events as usize, 41);
+    assert!(
+        claim(&root, &Wanted { id: Some("t1".into()), ..Wanted::default() }).unwrap_err().contains("is dead-letter")
+    );
+}
+
+/// A chain as long as a call settles for others, and longer: the rest is settled by the next calls.
+#[test]
+fn a_long_chain_is_told() {
+    let root = MemoryShelf::new("a");
+    let mut last = None;
+    for _ in 0..700 {
+        let depends_on = last.map(|id| vec![id]);
+        let posted = post(&root, &Draft { title: "a link".into(), depends_on, ..Draft::default() }).unwrap();
+        last = Some(posted.task.id());
+    }
+    cancel(&root, "t1", Some("no more")).unwrap();
+    for _ in 0..5 {
+        assert!(pending(&root, None, None, None).unwrap().tasks.is_empty());
+    }
+    assert_eq!(get(&root, "t700").unwrap().task.state, State::Cancelled);
+    assert!(!root.keys().iter().any(|key| key.starts_with("after/") || key.starts_with("settle/")));
+}
