@@ -350,3 +350,16 @@ fn a_long_chain_is_told() {
     assert_eq!(get(&root, "t700").unwrap().task.state, State::Cancelled);
     assert!(!root.keys().iter().any(|key| key.starts_with("after/") || key.starts_with("settle/")));
 }
+
+/// What a task depends on ends while it is posted: it does not wait for what is over.
+#[test]
+fn a_dependency_ends_between() {
+    let root = MemoryShelf::new("a");
+    let first = post(&root, &Draft { title: "first".into(), ..Draft::default() }).unwrap().task.id();
+    claim(&root, &Wanted { id: Some(first.clone()), ..Wanted::default() }).unwrap();
+    let (other, done) = (root.clone(), first.clone());
+    root.between(move || drop(complete(&other, &done, None, None).unwrap()));
+    let depends_on = Some(vec![first]);
+    let second = post(&root, &Draft { title: "second".into(), depends_on, ..Draft::default() }).unwrap();
+    assert_eq!(second.task.state, State::Pending);
+}
