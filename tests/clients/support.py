@@ -10,6 +10,17 @@ ANALYSTS = 4
 LEASE_SECONDS = 10
 
 
+async def open_tickets(member: Member, count: int) -> None:
+    """Opens so many tickets, and says so to those who follow them."""
+    for at in range(count):
+        body = "this is urgent" if at % 5 == 0 else "where is my invoice"
+        ticket = await member.call(
+            "save_ticket", ticket_id=f"T-{at:04}", customer="ada@example.com", subject="a question", body=body
+        )
+        sent = await member.call("send_message", to="topic:tickets", body=ticket["ticket_id"])
+        member.tell(did="opened", ticket=ticket["ticket_id"], analysts=sent["recipients"])
+
+
 async def analyse(member: Member, _: int) -> None:
     """Until it is ended: there is always a next ticket."""
     aspect = member.name.removeprefix("analyst-")
@@ -74,4 +85,4 @@ async def end(member: Member, name: str) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main({"analyse": analyse, "route": route}))
+    sys.exit(main({"open": open_tickets, "analyse": analyse, "route": route}))
