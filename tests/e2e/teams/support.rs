@@ -65,7 +65,7 @@ fn a_support_team_ends_every_ticket_once() {
     let desk_key = key(&stays.folder, "desk").0;
     let desk = Client::new(&stays.host, &desk_key);
     let open = |at: usize| {
-        let body = if at % 5 == 0 { "this is urgent" } else { "where is my invoice" };
+        let body = if at.is_multiple_of(5) { "this is urgent" } else { "where is my invoice" };
         let ticket =
             json!({ "ticket_id": id(at), "customer": "ada@example.com", "subject": "a question", "body": body });
         ok(&desk, "save_ticket", ticket);
@@ -96,7 +96,7 @@ fn a_support_team_ends_every_ticket_once() {
     let reader = Client::new(&stays.host, &reader_key);
     for at in 0..count {
         let ticket = ok(&desk, "get_ticket", json!({ "ticket_id": id(at) }));
-        let end = if at % 5 == 0 { "escalated" } else { "resolved" };
+        let end = if at.is_multiple_of(5) { "escalated" } else { "resolved" };
         let states: Vec<_> = ticket["history"].as_array().expect("events").iter().map(|e| e["state"].clone()).collect();
         assert_eq!(states, ["new", "analysing", end], "{ticket:#}");
         let found = ok(&reader, "get_all_analysis", json!({ "ticket_id": id(at) }));
