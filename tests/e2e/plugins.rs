@@ -172,7 +172,8 @@ fn each_task_has_one_claimant_at_two_hosts() {
 /// A worker that is gone: its task returns by itself when the lease ends, and what it says later is refused.
 #[test]
 fn a_dead_workers_task_returns() {
-    let folder = folder("tasks", &AGENTS, "");
+    // It is looked at again and again until its time is over.
+    let folder = folder("tasks", &AGENTS, "[agent-defaults]\ncalls-per-minute = 100_000\n");
     let keys = AGENTS.map(|agent| key(&folder, agent).0);
     let host = folder.serve();
     let [alice, bob, _] = keys.each_ref().map(|key| Client::new(&host, key));
