@@ -1,4 +1,4 @@
-//! Builds `tests/guests` and `plugins/hello` for `wasm32-wasip2`, and writes a constant for each.
+//! Builds `tests/guests` and the Rust plugins for `wasm32-wasip2`, and writes a constant for each.
 //!
 //! Into a target directory of its own: the one of the host is locked by the cargo that runs this.
 
@@ -8,6 +8,11 @@ use std::process::Command;
 use std::{env, fs, io};
 
 const TARGET: &str = "wasm32-wasip2";
+/// The plugins of `plugins/` that are Rust. Each is a workspace of its own; in one target directory they share what they
+/// depend on, and cargo builds one after the other there.
+const PLUGINS: [&str; 6] = ["agents", "context", "hello", "messages", "support", "tasks"];
+/// What they have in common, beneath `plugins/`.
+const SHELF: &str = "shared/shelf";
 const MISSING: &str = "the guests of the tests need the target wasm32-wasip2: run `rustup target add wasm32-wasip2`";
 
 /// What the inner cargo may see of cargo's variables: where the registries are, how to reach them, and the jobserver.
@@ -33,21 +38,41 @@ fn run() -> Result<(), String> {
     let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("../..");
     let root = root.canonicalize().map_err(|error| format!("no workspace at `{}`: {error}", root.display()))?;
     let out = PathBuf::from(variable("OUT_DIR")?);
-    let (guests, hello) = (root.join("tests/guests"), root.join("plugins/hello"));
-    for input in [&guests, &hello.join("src"), &hello.join("wit"), &hello, &root.join("wit")] {
+    let (guests, plugins) = (root.join("tests/guests"), root.join("plugins"));
+    let shelf = plugins.join(SHELF);
+    for input in [&guests, &shelf, &shelf.join("src"), &root.join("wit")] {
         watch(input)?;
     }
     require_target()?;
     cargo(&guests, &out, &["--examples"])?;
-    cargo(&hello, &out, &[])?;
+    for name in PLUGINS {
+        let plugin = plugins.join(name);
+        for input in [&plugin, &plugin.join("src"), &plugin.join("wit")] {
+            watch(input)?;
+        }
+        cargo(&plugin, &out, &[])?;
+    }
 
     let built = out.join("target").join(TARGET).join("release");
     let mut constants = format!(
-        "/// The tutorial plugin of `plugins/hello`, without the sections that `portcullis build` adds.\n\
-         pub const HELLO: &str = {:?};\n\
-         /// The WIT package of [`TYPES`], with its doc comments.\npub const TYPES_WIT: &str = {:?};\n",
-        existing(built.join("hello.wasm"))?,
+        "/// The WIT package of [`TYPES`], with its doc comments.\npub const TYPES_WIT: &str = {:?};\n",
         existing(guests.join("types.wit"))?,
+    );
+    let mut all = String::new();
+    for name in PLUGINS {
+        let (constant, path) = (name.to_uppercase(), existing(built.join(format!("{name}.wasm")))?);
+        put(
+            &mut constants,
+            format_args!(
+                "/// `plugins/{name}`, without the sections that `portcullis build` adds.\n\
+                 pub const {constant}: &str = {path:?};\n"
+            ),
+        );
+        put(&mut all, format_args!("({name:?}, {constant}), "));
+    }
+    put(
+        &mut constants,
+        format_args!("/// Name and path of each Rust plugin.\npub const PLUGINS: &[(&str, &str)] = &[{all}];\n"),
     );
     let (mut all, mut calls) = (String::new(), String::new());
     for name in guest_names(&guests)? {

@@ -1,0 +1,170 @@
+//! Shared values.
+
+use std::collections::BTreeMap;
+
+use context::{Address, MAX_KEY, MAX_VALUE, delete, list, read, write};
+use portcullis_plugins::MemoryShelf;
+use proptest::prelude::*;
+
+use crate::{NAMES, histories};
+
+const KEYS: [&str; 4] = ["main", "a", "a/b", "é %2F"];
+
+#[derive(Clone, Debug)]
+enum Deed {
+    Read,
+    /// With which version: none, absent, the one that stands, another.
+    Write {
+        version: u8,
+        ttl: Option<u32>,
+    },
+    Delete {
+        version: u8,
+    },
+    List {
+        limit: u32,
+    },
+    Pass {
+        seconds: u64,
+    },
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    prop_oneof![
+        3 => Just(Deed::Read),
+        5 => (0..4_u8, prop::option::of(1..=20_u32)).prop_map(|(version, ttl)| Deed::Write { version, ttl }),
+        2 => (0..4_u8).prop_map(|version| Deed::Delete { version }),
+        1 => (1..=3_u32).prop_map(|limit| Deed::List { limit }),
+        2 => (1..=15_u64).prop_map(|seconds| Deed::Pass { seconds }),
+    ]
+}
+
+#[derive(Clone, Debug)]
+struct Value {
+    text: String,
+    version: u64,
+    writer: &'static str,
+    until: Option<u64>,
+}
+
+proptest! {
+    #![proptest_config(histories())]
+
+    #[test]
+    fn values_are_as_the_model_says(
+        history in prop::collection::vec(
+            (0..NAMES.len(), prop::option::of(0..NAMES.len()), prop::option::of(0..KEYS.len()), deed()), 1..50),
+    ) {
+        let root = MemoryShelf::new("root");
+        let (mut now, mut values) = (0_u64, BTreeMap::<(Option<&str>, &str), Value>::new());
+        for (count, (who, area, key, deed)) in history.iter().enumerate() {
+            values.retain(|_, value| value.until.is_none_or(|until| until > now));
+            let (who, area) = (NAMES[*who], area.map(|area| NAMES[area]));
+            let shelf = root.of(who);
+            let address = Address { agent: area.map(str::to_owned), key: key.map(|key| KEYS[key].to_owned()) };
+            let place = (area, key.map_or("main", |key| KEYS[key]));
+            let stands = values.get(&place).map(|value| value.version);
+            let said = |version: u8| match version {
+                0 => None,
+                1 => Some(0),
+                2 => Some(stands.unwrap_or(7)),
+                _ => Some(stands.unwrap_or(7) + 1_000),
+            };
+            let may = area.is_none_or(|area| area == who);
+            let holds = |said: Option<u64>| said.is_none_or(|said| said == stands.unwrap_or(0));
+            match deed {
+                Deed::Pass { seconds } => {
+                    root.pass(seconds * 1_000);
+                    now += seconds * 1_000;
+                }
+                Deed::Read => {
+                    let found = read(&shelf, &address).unwrap();
+                    let found = found.map(|item| (item.value, item.version, item.writer));
+                    let expected = values.get(&place).map(|v| (v.text.clone(), v.version, v.writer.to_owned()));
+                    assert_eq!(found, expected);
+                }
+                Deed::Write { version, ttl } => {
+                    let (text, said) = (format!("[{count}]"), said(*version));
+                    let written = write(&shelf, &address, &text, said, *ttl);
+                    assert_eq!(written.is_ok(), may && holds(said), "{written:?}");
+                    if let Ok(written) = written {
+                        assert!(written.version > stands.unwrap_or(0) && written.writer == who);
+                        let until = ttl.map(|ttl| now + u64::from(ttl) * 1_000);
+                        values.insert(place, Value { text, version: written.version, writer: who, until });
+                    }
+                }
+                Deed::Delete { version } => {
+                    let said = said(*version);
+                    let deleted = delete(&shelf, &address, said);
+                    assert_eq!(deleted.is_ok(), may && said != Some(0) && holds(said), "{deleted:?}");
+                    if let Ok(deleted) = deleted {
+                        assert_eq!(deleted.version.is_some(), values.remove(&place).is_some());
+                    }
+                }
+                Deed::List { limit } => {
+                    let (mut found, mut after) = (Vec::new(), None);
+                    loop {
+                        let page = list(&shelf, area, None, after.as_deref(), Some(*limit)).unwrap();
+                        assert!(page.items.len() <= *limit as usize);
+                        found.extend(page.items.into_iter().map(|item| (item.key, item.version)));
+                        let Some(next) = page.next else { break };
+                        after = Some(next);
+                    }
+                    let expected: Vec<_> = values.iter().filter(|((of, _), _)| *of == area)
+                        .map(|((_, key), value)| ((*key).to_owned(), value.version)).collect();
+                    assert_eq!(found, expected);
+                }
+            }
+        }
+    }
+
+    /// Two that read, put both together and write under the version: no update is lost, whoever comes between.
+    #[test]
+    fn no_update_is_lost(disturbed in prop::collection::vec(any::<bool>(), 1..20)) {
+        fn add(shelf: &MemoryShelf) -> bool {
+            let address = Address::default();
+            let found = read(shelf, &address).unwrap();
+            let (count, version) = found.map_or((0, 0), |item| (item.value.parse::<u64>().unwrap(), item.version));
+            write(shelf, &address, &(count + 1).to_string(), Some(version), None).is_ok()
+        }
+        let root = MemoryShelf::new("alice");
+        let mut done = 0;
+        for disturbed in disturbed {
+            let other = root.of("bob");
+            if disturbed {
+                root.between(move || assert!(add(&other)));
+                done += 1;
+            }
+            done += u64::from(add(&root));
+        }
+        let count = read(&root, &Address::default()).unwrap().unwrap().value;
+        assert_eq!(count, done.to_string());
+    }
+
+    /// What is JSON is kept as it is written, and nothing else is.
+    #[test]
+    fn values_are_json(text in "\\PC{0,20}|[\\[\\]{}0-9\",:a ]{0,20}") {
+        let shelf = MemoryShelf::new("alice");
+        let written = write(&shelf, &Address::default(), &text, None, None);
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&text);
+        assert_eq!(written.is_ok(), parsed.is_ok());
+        if written.is_ok() {
+            assert_eq!(read(&shelf, &Address::default()).unwrap().unwrap().value, text);
+        }
+    }
+}
+
+#[test]
+fn bounds_are_said() {
+    let shelf = MemoryShelf::new("alice");
+    let at = |key: &str| Address { agent: None, key: Some(key.into()) };
+    let long = format!("\"{}\"", "x".repeat(MAX_VALUE - 2));
+    assert!(write(&shelf, &at("k"), &long, None, None).is_ok());
+    assert!(write(&shelf, &at("k"), &format!("{long} "), None, None).unwrap_err().contains("at most 262144"));
+    assert!(write(&shelf, &at(&"k".repeat(MAX_KEY)), "1", None, None).is_ok());
+    assert!(write(&shelf, &at(&"k".repeat(MAX_KEY + 1)), "1", None, None).unwrap_err().contains("1 to 200 bytes"));
+    let deep = "[".repeat(100_000);
+    assert!(write(&shelf, &at("k"), &deep, None, None).unwrap_err().contains("must be JSON"));
+    let slashes = Address { agent: Some("/".repeat(200)), key: None };
+    assert!(read(&shelf, &slashes).unwrap_err().contains("count three times"));
+}
