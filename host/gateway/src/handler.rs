@@ -156,14 +156,14 @@ impl Shared {
             tokio::task::yield_now().await;
         }
         let Some(others) = self.others.as_ref().filter(|_| self.in_flight.load(Ordering::Relaxed) > 1) else {
-            let call = Incoming { principal: &principal, tool: &name, arguments, reports, received };
+            let call = Incoming { principal: &principal, tool: &name, arguments, reports, received, route: None };
             return self.gateway.call(call).await;
         };
         let gateway = Arc::clone(&self.gateway);
         // A set of one: dropped with this future, it stops the call.
         let mut tasks = JoinSet::new();
         let call = async move {
-            gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports, received }).await
+            gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports, received, route: None }).await
         };
         tasks.spawn_on(call, others);
         match tasks.join_next().await {

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
+use arc_swap::ArcSwap;
 use portcullis_audit::{AuditError, CallRecord, Ledger, Outcome, Used};
 use portcullis_catalogue::{CallEnd, CallError, Catalogue, Progress, Reply, ToolCall};
 use portcullis_policy::{Principal, ToolName, decide};
@@ -13,6 +14,7 @@ use crate::{
     allowance::{Allowances, Exceeded},
     auth::Doorkeeper,
     resources::Resources,
+    routes::RouteTable,
 };
 
 /// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
@@ -28,6 +30,7 @@ pub struct Gateway {
     store: Option<Arc<Warehouse>>,
     session: String,
     resources: Option<Arc<Resources>>,
+    routes: ArcSwap<RouteTable>,
 }
 
 /// A call as a door hands it in.
@@ -43,6 +46,8 @@ pub struct Incoming<'a> {
     pub reports: Option<mpsc::Sender<Progress>>,
     /// When the door took it in: the deadline counts from here.
     pub received: Instant,
+    /// The route that it came by, for the record.
+    pub route: Option<&'a str>,
 }
 
 /// How a call ended, whichever door it came through. `reply` turns it into MCP.
@@ -83,7 +88,8 @@ impl Gateway {
         store: Option<Arc<Warehouse>>,
         resources: Option<Arc<Resources>>,
     ) -> Arc<Self> {
-        Arc::new(Self { catalogue, ledger, keeper, allowances, store, session, resources })
+        let routes = ArcSwap::default();
+        Arc::new(Self { catalogue, ledger, keeper, allowances, store, session, resources, routes })
     }
 
     /// Shared context as resources, where the configuration opens a bucket.
@@ -104,6 +110,16 @@ impl Gateway {
     /// The register of tools.
     pub fn catalogue(&self) -> &Arc<Catalogue> {
         &self.catalogue
+    }
+
+    /// The routes, as they are at this moment. None until [`Self::replace_routes`].
+    pub fn routes(&self) -> Arc<RouteTable> {
+        self.routes.load_full()
+    }
+
+    /// Opens these routes, and no others, from the next request on.
+    pub fn replace_routes(&self, routes: Arc<RouteTable>) {
+        self.routes.store(routes);
     }
 
     /// Runs one call. Dropping the future stops the guest, and closes the record as cancelled.
@@ -167,7 +183,7 @@ impl Gateway {
         digest: portcullis_policy::Digest,
     ) -> Result<CallRecord, AuditError> {
         let arguments = serde_json::to_vec(&call.arguments).unwrap_or_default();
-        CallRecord::open(&self.ledger, call.principal, tool, plugin, digest, &arguments)
+        CallRecord::open(&self.ledger, call.principal, tool, plugin, digest, &arguments, call.route)
     }
 
     /// Closes the record; `Some` where it could not be written.

@@ -75,7 +75,7 @@ pub async fn called(
     reports: Option<mpsc::Sender<Progress>>,
 ) -> Called {
     let principal = &Principal::LocalOperator;
-    match gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now() }).await {
+    match gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now(), route: None }).await {
         Ended::UnknownTool | Ended::Denied => {
             let snapshot = gateway.catalogue().snapshot();
             Called::Unknown { tools: snapshot.tools().iter().map(|tool| tool.definition().name.to_string()).collect() }
