@@ -172,8 +172,16 @@ mod tests {
     fn open(ledger: &Arc<Ledger>, arguments: &str) -> CallRecord {
         let tool = ToolName::new("echo_echo").expect("a name");
         let plugin = PluginName::new("echo").expect("a name");
-        CallRecord::open(ledger, &Principal::LocalOperator, &tool, &plugin, Digest::of(b"x"), arguments.as_bytes(), None)
-            .expect("an intent")
+        CallRecord::open(
+            ledger,
+            &Principal::LocalOperator,
+            &tool,
+            &plugin,
+            Digest::of(b"x"),
+            arguments.as_bytes(),
+            None,
+        )
+        .expect("an intent")
     }
 
     #[test]

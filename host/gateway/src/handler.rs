@@ -163,7 +163,9 @@ impl Shared {
         // A set of one: dropped with this future, it stops the call.
         let mut tasks = JoinSet::new();
         let call = async move {
-            gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports, received, route: None }).await
+            gateway
+                .call(Incoming { principal: &principal, tool: &name, arguments, reports, received, route: None })
+                .await
         };
         tasks.spawn_on(call, others);
         match tasks.join_next().await {

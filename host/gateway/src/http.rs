@@ -179,7 +179,8 @@ fn router(
     let own = gateway.keeper().tokens().map(Tokens::authority);
     let hosts = OWN_HOSTS.into_iter().map(str::to_owned).chain(public_hosts.iter().cloned()).chain(own);
     let hosts: Vec<_> = hosts.collect();
-    let routes = RouteDoor::new(Arc::clone(&gateway), Hosts::new(hosts.iter().map(String::as_str)), &OWN_HOSTS, &name.0);
+    let routes =
+        RouteDoor::new(Arc::clone(&gateway), Hosts::new(hosts.iter().map(String::as_str)), &OWN_HOSTS, &name.0);
     let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)

@@ -12,7 +12,8 @@ use crate::{pipeline::Ended, resources::ResourceError};
 /// Longest address that an error gives back, in bytes: longer than any that there can be.
 const MAX_URI: usize = 4096;
 /// The sentence for a client whose tool was refused something.
-pub(crate) const REFUSED: &str = "The host refused the tool something that it is not granted; its operator's log says what.";
+pub(crate) const REFUSED: &str =
+    "The host refused the tool something that it is not granted; its operator's log says what.";
 
 /// What a client is told.
 ///

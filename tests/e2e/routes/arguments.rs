@@ -43,7 +43,12 @@ fn a_route_calls_its_tool() {
     check("GET", "/flags?value=read&value=execute", "", result(json!(["read", "execute"])));
     check("GET", "/option", "", result(json!(null)));
     check("GET", "/option?value=7", "", result(json!(7)));
-    check("GET", "/shape?value=%7B%22tag%22%3A%22circle%22%2C%22value%22%3A2%7D", "", json!({ "tag": "circle", "value": 2.0 }));
+    check(
+        "GET",
+        "/shape?value=%7B%22tag%22%3A%22circle%22%2C%22value%22%3A2%7D",
+        "",
+        json!({ "tag": "circle", "value": 2.0 }),
+    );
     check("GET", "/fixed", "", result(json!("fixed")));
 }
 
@@ -53,7 +58,13 @@ fn bad_input_is_said_with_its_place() {
     let host = folder.serve();
     // Method, target, body; code, and what the detail holds.
     let table = [
-        ("GET", "/u8?value=256", "", "bad-arguments", "`value` in the query: expected an integer from 0 to 255, found 256"),
+        (
+            "GET",
+            "/u8?value=256",
+            "",
+            "bad-arguments",
+            "`value` in the query: expected an integer from 0 to 255, found 256",
+        ),
         ("GET", "/u8?value=-1", "", "bad-arguments", "found -1"),
         ("GET", "/u8?value=1.0", "", "bad-arguments", "found \"1.0\""),
         ("GET", "/u8?value=", "", "bad-arguments", "found \"\""),
@@ -61,13 +72,20 @@ fn bad_input_is_said_with_its_place() {
         ("GET", "/u8?value=1&value=2", "", "bad-request", "`value` is given more than once"),
         ("GET", "/u8?value=1&v%61lue=2", "", "bad-request", "`value` is given more than once"),
         ("GET", "/u8?value=1&more=2", "", "bad-arguments", "`more` in the query: unknown, expected `value`"),
-        ("GET", "/u64/18446744073709551616", "", "bad-arguments", "`value` in the path: expected an integer from 0 to 18446744073709551615"),
+        (
+            "GET",
+            "/u64/18446744073709551616",
+            "",
+            "bad-arguments",
+            "`value` in the path: expected an integer from 0 to 18446744073709551615",
+        ),
         ("GET", "/u64/1e3", "", "bad-arguments", "found \"1e3\""),
         ("GET", "/u64/5?value=6", "", "bad-request", "`value` is not for the request to give"),
         ("GET", "/s64/9223372036854775808", "", "bad-arguments", "`value` in the path"),
+        ("GET", "/s64/-9223372036854775809", "", "bad-arguments", "found \"-9223372036854775809\""),
         ("GET", "/f64/1e400", "", "bad-arguments", "found \"1e400\""),
         ("GET", "/bool/1", "", "bad-arguments", "`value` in the path: expected"),
-        ("GET", "/lamp/blue", "", "bad-arguments", "`red`"),
+        ("GET", "/lamp/blue", "", "bad-arguments", "expected one of \"red\", \"yellow\", \"green\""),
         ("GET", "/flags?value=read&value=read", "", "bad-arguments", "`value"),
         ("GET", "/shape?value=%7B", "", "bad-arguments", "`value` in the query: expected an object"),
         ("GET", "/shape?value=circle", "", "bad-arguments", "expected an object"),

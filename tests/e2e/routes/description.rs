@@ -34,7 +34,12 @@ fn the_description_is_of_the_tools_own_schemas() {
     assert!(document["paths"]["/u8"]["get"].get("requestBody").is_none());
     // Every reference leads somewhere, and no two operations share a name.
     let mut names = Vec::new();
-    for operation in document["paths"].as_object().expect("paths").values().flat_map(|path| path.as_object().expect("methods").values()) {
+    for operation in document["paths"]
+        .as_object()
+        .expect("paths")
+        .values()
+        .flat_map(|path| path.as_object().expect("methods").values())
+    {
         names.push(operation["operationId"].as_str().expect("a name").to_owned());
     }
     let all = names.len();
@@ -66,8 +71,20 @@ fn references(document: &Value, within: &Value) {
 #[test]
 fn schemathesis_finds_nothing() {
     let roles = "[roles.all]\nallow = [\"echo_*\", \"types_*\"]\n[agents.tester]\nrole = \"all\"\ncalls-per-minute = 10_000_000\nconcurrency = 1000\n";
-    let more = route("GET", "/pairs/{value}", "types_id_pairs", "");
-    let folder = Folder::new(&format!("{}{}{more}{roles}", guests_of_routes(), usual_routes()));
+    // It cannot check answers with tuples: it rewrites `prefixItems` for an older dialect, and then refuses that.
+    let tuples = route("GET", "/shape", "types_id_shape", "");
+    let more = [
+        route("GET", "/char/{value}", "types_id_char", ""),
+        route("GET", "/bytes", "types_id_bytes", ""),
+        route("POST", "/results", "types_id_results", ""),
+        route("GET", "/people", "types_id_people", ""),
+        route("GET", "/optional", "types_optional", ""),
+        route("PUT", "/optional/{first}", "types_optional", ""),
+        route("GET", "/week/{value}", "types_id_week", ""),
+        route("POST", "/nothing", "types_nothing", ""),
+    ];
+    let routes = usual_routes().replace(&tuples, "") + &more.concat();
+    let folder = Folder::new(&format!("{}{routes}{roles}", guests_of_routes()));
     let tester = key(&folder, "tester").0;
     let host = folder.serve();
     let url = format!("http://{}/openapi.json", host.address);

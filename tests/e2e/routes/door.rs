@@ -44,7 +44,8 @@ fn methods_are_those_that_there_are() {
 fn hosts_and_origins_are_checked() {
     let folder = usual();
     let host = folder.serve();
-    let status = |method: &str, target: &str, headers: &[(&str, &str)]| ask_with(&host, method, target, headers, b"").status;
+    let status =
+        |method: &str, target: &str, headers: &[(&str, &str)]| ask_with(&host, method, target, headers, b"").status;
     for target in ["/echo/hi", "/openapi.json", "/nothing"] {
         for header in [
             ("Origin", "http://evil.example"),
@@ -88,7 +89,8 @@ fn bodies_are_bounded_json() {
     let mut chunked = b"40\r\n".to_vec();
     chunked.extend([b'x'; 0x40]);
     chunked.extend(b"\r\n");
-    let endless = raw::open(&host.address, "POST", "/echo", &[json, ("Transfer-Encoding", "chunked")], &chunked.repeat(70_000));
+    let endless =
+        raw::open(&host.address, "POST", "/echo", &[json, ("Transfer-Encoding", "chunked")], &chunked.repeat(70_000));
     drop(endless);
     assert_eq!(ask(&host, "POST", "/echo", &"[".repeat(100_000)).status, 400);
     let long_path = ask(&host, "GET", &format!("/echo/{}", "x".repeat(60_000)), "");
@@ -102,7 +104,15 @@ fn a_client_that_goes_away_takes_its_guest_along() {
     let folder = usual();
     let host = folder.serve();
     let clients: Vec<_> = (0..20)
-        .map(|_| raw::open(&host.address, "POST", "/run/it/sleep", &[("Content-Type", "application/json")], br#"{"ms":600000}"#))
+        .map(|_| {
+            raw::open(
+                &host.address,
+                "POST",
+                "/run/it/sleep",
+                &[("Content-Type", "application/json")],
+                br#"{"ms":600000}"#,
+            )
+        })
         .collect();
     let count = |member: &str, value: &str| folder.audit().iter().filter(|line| line[member] == value).count();
     eventually(|| count("tool", "outcomes_sleep") == 20);

@@ -25,7 +25,12 @@ fn usual_routes() -> String {
     [
         route("GET", "/echo/{text}", "echo_echo", ""),
         route("POST", "/echo", "echo_echo", ""),
-        route("PUT", "/note/{name}", "types_words", "arguments = { type = \"path.name\", list = \"query.of\", self_made = { value = \"!\" } }"),
+        route(
+            "PUT",
+            "/note/{name}",
+            "types_words",
+            "arguments = { type = \"path.name\", list = \"query.of\", self_made = { value = \"!\" } }",
+        ),
         route("POST", "/whole", "types_id_string", "arguments = { value = \"body\" }"),
         route("POST", "/whole/person", "types_id_person", "arguments = { value = \"body\" }"),
         route("GET", "/fail/{reason}", "outcomes_fail", "arguments = { message = \"path.reason\" }"),

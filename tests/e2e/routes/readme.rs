@@ -64,7 +64,8 @@ fn the_lines_of_the_readme_run_as_they_stand() {
         fs::create_dir_all(to.join(part).parent().expect("a folder")).expect("a folder");
         fs::copy(from.join(part), to.join(part)).expect("a copy");
     }
-    let built = folder.command(&["build", "plugins/hello"]).env("CARGO_TARGET_DIR", folder.path().join("target")).output();
+    let built =
+        folder.command(&["build", "plugins/hello"]).env("CARGO_TARGET_DIR", folder.path().join("target")).output();
     assert!(built.expect("a build").status.success());
     folder.approve_all();
     let host = folder.serve();

@@ -92,7 +92,8 @@ fn a_route_that_one_may_not_use_is_not_there() {
     let denied: Vec<_> = audit.iter().filter(|line| line["outcome"] == "denied").collect();
     assert!(denied.len() >= 4, "{audit:#?}");
     assert!(denied.iter().any(|line| line["rule"].as_str().is_some_and(|rule| rule.contains("types_id_u64"))));
-    let intents = |route: &str| audit.iter().filter(|line| line["route"] == route && line["principal"] == "alice").count();
+    let intents =
+        |route: &str| audit.iter().filter(|line| line["route"] == route && line["principal"] == "alice").count();
     assert!(intents("GET /u64/{value}") >= 2 && intents("GET /fail/{reason}") == 1, "{audit:#?}");
 }
 
@@ -150,7 +151,10 @@ fn an_agent_has_so_many_calls_by_routes_too() {
 /// The most particular route that one sees is meant.
 #[test]
 fn a_hidden_route_hides_no_other() {
-    let more = [route("GET", "/u/{text}", "echo_echo", ""), route("GET", "/u/me", "types_id_u64", "arguments = { value = { value = 7 } }")];
+    let more = [
+        route("GET", "/u/{text}", "echo_echo", ""),
+        route("GET", "/u/me", "types_id_u64", "arguments = { value = { value = 7 } }"),
+    ];
     let folder = Folder::new(&format!("{}{}{ROLES}", guests_of_routes(), more.concat()));
     let (alice, bob) = (key(&folder, "alice").0, key(&folder, "bob").0);
     let host = folder.serve();

@@ -10,8 +10,8 @@ use std::{
 };
 
 use portcullis_gateway::{
-    Connections, Found, Hello, HttpDoor, HttpTerms, KeyRing, Listed, Mend, Misfit, OAuth, PeerBounds, RelayEnd, ServerName,
-    SocketDoor, Tls, Wants, Who, relay, seek, serve_stdio,
+    Connections, Found, Hello, HttpDoor, HttpTerms, KeyRing, Listed, Mend, Misfit, OAuth, PeerBounds, RelayEnd,
+    ServerName, SocketDoor, Tls, Wants, Who, relay, seek, serve_stdio,
 };
 use portcullis_policy::AgentName;
 use portcullis_runtime::StateDir;
@@ -284,7 +284,9 @@ async fn reload(watch: &mut Watch, reads: &Reads<'_>, config: &mut Config, host:
         Ok(read) => {
             let (plugins, routes) = (config.plugins.clone(), Arc::clone(&config.routes));
             if read.with_plugins_of(config) != *config {
-                tracing::warn!("a change of anything but plugins, routes, roles and agents takes effect at the next start");
+                tracing::warn!(
+                    "a change of anything but plugins, routes, roles and agents takes effect at the next start"
+                );
             }
             *config = config.with_plugins_of(&read);
             if config.plugins != plugins || config.routes != routes {

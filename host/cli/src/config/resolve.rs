@@ -112,12 +112,16 @@ fn source(name: String, argument: file::Argument) -> Result<(String, Source), Ro
             Ok(source) => Ok((name, source)),
             Err(why) => {
                 let constant = serde_json::Value::from(written);
-                wrong(format!("`{}`: {why}", name.escape_debug()), format!("for a constant: {name} = {{ value = {constant} }}"))
+                wrong(
+                    format!("`{}`: {why}", name.escape_debug()),
+                    format!("for a constant: {name} = {{ value = {constant} }}"),
+                )
             }
         },
-        file::Argument::Fixed(file::Fixed { value }) if value.is_null() => {
-            wrong(format!("`{}`: a constant is a text, a number, a list or a table", name.escape_debug()), "value = \"shared\"".into())
-        }
+        file::Argument::Fixed(file::Fixed { value }) if value.is_null() => wrong(
+            format!("`{}`: a constant is a text, a number, a list or a table", name.escape_debug()),
+            "value = \"shared\"".into(),
+        ),
         file::Argument::Fixed(file::Fixed { value }) => Ok((name, Source::Constant(value))),
     }
 }

@@ -123,7 +123,8 @@ impl IntoResponse for Problem {
 }
 
 fn json_response(status: StatusCode, kind: &'static str, value: &Value) -> Response {
-    let headers = [(CONTENT_TYPE, HeaderValue::from_static(kind)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    let headers =
+        [(CONTENT_TYPE, HeaderValue::from_static(kind)), (CACHE_CONTROL, HeaderValue::from_static("no-store"))];
     (status, headers, Body::from(value.to_string())).into_response()
 }
 
@@ -140,7 +141,9 @@ pub(super) fn answer(route: &Route, ended: Ended) -> Response {
         }
         Ended::NotRecorded => {
             let detail = "the call could not be recorded, so it was refused";
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-recorded", "Not recorded", detail).after(SOON).into_response()
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not-recorded", "Not recorded", detail)
+                .after(SOON)
+                .into_response()
         }
         Ended::Answered(Ok(Reply::Structured(object)), _) => {
             json_response(StatusCode::OK, "application/json", &Value::Object(object))
@@ -162,7 +165,8 @@ fn refused(problem: Problem, refusals: u32) -> Problem {
 fn failed(route: &Route, error: &CallError) -> Problem {
     let tool = |code| Problem::new(StatusCode::BAD_GATEWAY, code, "The tool failed", error.to_string());
     let later = |code| {
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, "The tool cannot be called just now", error.to_string()).after(SOON)
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, code, "The tool cannot be called just now", error.to_string())
+            .after(SOON)
     };
     match error {
         CallError::BadArguments(error) => bad_arguments(route, error),
@@ -223,7 +227,8 @@ fn bad_arguments(route: &Route, error: &ArgumentError) -> Problem {
         }
     };
     let title = "An argument does not fit";
-    let mut problem = Problem::new(StatusCode::BAD_REQUEST, "bad-arguments", title, format!("{at}: {said}")).with("in", place);
+    let mut problem =
+        Problem::new(StatusCode::BAD_REQUEST, "bad-arguments", title, format!("{at}: {said}")).with("in", place);
     if !parameter.is_empty() {
         problem = problem.with("parameter", shown(&parameter));
     }

@@ -11,7 +11,7 @@ use super::{
     route::Source,
     shape::{Schema, Shape},
     table::Matched,
-    template::{BadText, query_text, segment_text},
+    template::{BadText, query_text, segment_text, segment_texts},
 };
 
 /// Parameters of a query: more than any list that is written into an address.
@@ -100,9 +100,14 @@ pub(super) fn arguments(
         let value = match source {
             Source::Path(name) => {
                 let captured = matched.captured.iter().find(|(found, _)| found == name);
-                let text = captured.map(|(_, sent)| segment_text(sent)).transpose();
-                let text = text.map_err(|why| BadRequest::Path { name: name.clone(), why })?;
-                text.map(|text| shape(argument).value(text))
+                let shape = shape(argument);
+                let value = captured.map(|(_, sent)| match &shape {
+                    Shape::List(_) => segment_texts(sent).map(|texts| shape.values(texts)),
+                    Shape::Text | Shape::Integer | Shape::Number | Shape::Boolean | Shape::Json => {
+                        segment_text(sent).map(|text| Some(shape.value(text)))
+                    }
+                });
+                value.transpose().map_err(|why| BadRequest::Path { name: name.clone(), why })?.flatten()
             }
             Source::Query(name) => match given.query.iter().find(|(found, _)| found == name) {
                 Some((_, texts)) => Some(texts_value(name, texts.clone(), &shape(argument))?),
@@ -121,8 +126,10 @@ pub(super) fn arguments(
         };
         arguments.extend(value.map(|value| (argument.clone(), value)));
     }
-    let is_query = |name: &str| route.arguments().values().any(|source| matches!(source, Source::Query(q) if q == name));
-    let is_field = |name: &str| route.arguments().values().any(|source| matches!(source, Source::Field(f) if f == name));
+    let is_query =
+        |name: &str| route.arguments().values().any(|source| matches!(source, Source::Query(q) if q == name));
+    let is_field =
+        |name: &str| route.arguments().values().any(|source| matches!(source, Source::Field(f) if f == name));
     given.query.retain(|(name, _)| !is_query(name));
     // The rest is under the tool's own names, of which the route has taken some for itself.
     let mut add = |name: String, value: Value| {
@@ -208,10 +215,14 @@ mod tests {
         let table = RouteTable::new(vec![Route::new(method, path, "t", all, None).expect("a route")]).expect("a table");
         let uri: Uri = target.parse().expect(target);
         let matched = table.of_path(uri.path()).next().expect("a match");
-        let headers = HeaderMap::from_iter([("content-type".parse().expect("a name"), HeaderValue::from_static("application/json"))]);
+        let headers = HeaderMap::from_iter([(
+            "content-type".parse().expect("a name"),
+            HeaderValue::from_static("application/json"),
+        )]);
         let schema = schema();
         let body = Bytes::from(body.to_owned());
-        arguments(&matched, &uri, &headers, &body, Schema::new(schema.as_object().expect("an object"))).map(Value::Object)
+        arguments(&matched, &uri, &headers, &body, Schema::new(schema.as_object().expect("an object")))
+            .map(Value::Object)
     }
 
     #[test]
@@ -220,6 +231,10 @@ mod tests {
         assert_eq!(get("/c/a%2Fb"), Ok(json!({ "key": "a/b", "tags": [] })));
         assert_eq!(get("/c/a?tags=x&tags=y%20z&count=5"), Ok(json!({ "key": "a", "tags": ["x", "y z"], "count": 5 })));
         assert_eq!(get("/c/5?count=x&other="), Ok(json!({ "key": "5", "tags": [], "count": "x", "other": "" })));
+        assert_eq!(
+            ask("GET", "/c/{tags}", &[], "/c/x,y%2Cz?key=k", ""),
+            Ok(json!({ "tags": ["x", "y,z"], "key": "k" }))
+        );
         assert_eq!(get("/c/a?&&"), Ok(json!({ "key": "a", "tags": [] })));
         let mapped = [("key", "path.agent"), ("count", "query.max"), ("value", "body.note")];
         let post = |target: &str, body: &str| ask("POST", "/c/{agent}", &mapped, target, body);
@@ -250,7 +265,10 @@ mod tests {
         let mapped = [("key", "path.agent"), ("count", "query.fixed")];
         assert_eq!(ask("POST", "/c/{agent}", &mapped, "/c/a", r#"{"key":"b"}"#), set("key"));
         assert_eq!(ask("GET", "/c/{agent}", &mapped, "/c/a?count=9", ""), set("count"));
-        assert_eq!(ask("GET", "/c/{agent}", &[("key", "path.agent"), ("value", "query.v")], "/c/a?value=x", ""), set("value"));
+        assert_eq!(
+            ask("GET", "/c/{agent}", &[("key", "path.agent"), ("value", "query.v")], "/c/a?value=x", ""),
+            set("value")
+        );
     }
 
     #[test]

@@ -43,7 +43,8 @@ pub(super) fn is_there(headers: &HeaderMap, body: &Bytes) -> Result<bool, BadBod
     let mut kinds = headers.get_all(CONTENT_TYPE).iter();
     let kind = kinds.next().and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();
-    let plain = headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    let plain =
+        headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if !essence.eq_ignore_ascii_case("application/json") || kinds.next().is_some() || !plain {
         return Err(BadBody::NotJsonType);
     }

@@ -54,7 +54,9 @@ impl Misfit {
     /// What to write or run.
     pub fn hint(&self) -> String {
         match self {
-            Self::NotServed { .. } => "portcullis list says which tools are served, and what the others wait for".into(),
+            Self::NotServed { .. } => {
+                "portcullis list says which tools are served, and what the others wait for".into()
+            }
             Self::NoArgument { argument, known, parameter: true, .. } => {
                 let meant = known.first().map_or("ARGUMENT", String::as_str);
                 format!("in the `[[routes]]`: arguments = {{ {meant} = \"path.{argument}\" }}{}", listed(known))
@@ -73,13 +75,13 @@ fn listed(known: &[String]) -> String {
 }
 
 impl RouteTable {
-    /// Routes that lead nowhere under a snapshot, in the order in which they are looked at.
+    /// Routes that lead nowhere under a snapshot, in the order in which they were written.
     pub fn misfits(&self, snapshot: &Snapshot) -> Vec<Misfit> {
-        self.routes().filter_map(|route| match snapshot.tool(route.tool().as_str()) {
+        let misfits = self.written().into_iter().filter_map(|route| match snapshot.tool(route.tool().as_str()) {
             Some(tool) => misfit(route, tool.definition()),
             None => Some(Misfit::NotServed { route: route.as_str().to_owned(), tool: route.tool().clone() }),
-        })
-        .collect()
+        });
+        misfits.collect()
     }
 }
 
@@ -128,7 +130,8 @@ mod tests {
         let definition = json!({ "name": "t", "inputSchema": input, "outputSchema": { "type": "object" } });
         let definition: ToolDefinition = serde_json::from_value(definition).expect("a definition");
         let check = |path: &str, arguments: &[(&str, Source)], expected: Option<(&str, &str)>| {
-            let arguments: BTreeMap<_, _> = arguments.iter().map(|(name, source)| ((*name).to_owned(), source.clone())).collect();
+            let arguments: BTreeMap<_, _> =
+                arguments.iter().map(|(name, source)| ((*name).to_owned(), source.clone())).collect();
             let route = Route::new("GET", path, "t", arguments, None).expect("a route");
             let found = misfit(&route, &definition);
             match (&found, expected) {
@@ -142,10 +145,18 @@ mod tests {
         let path = |name: &str| Source::Path(name.to_owned());
         check("/c/{key}", &[], None);
         check("/c/{id}", &[("key", path("id"))], None);
-        check("/c/{id}", &[], Some(("takes no argument `id`", "arguments = { key = \"path.id\" }; it takes `key`, `count`")));
+        check(
+            "/c/{id}",
+            &[],
+            Some(("takes no argument `id`", "arguments = { key = \"path.id\" }; it takes `key`, `count`")),
+        );
         check("/c/{key}", &[("kex", path("key"))], Some(("no argument `kex`", "leave `kex` out of its `arguments`")));
         check("/c/{key}", &[("count", Source::Constant(json!(5)))], None);
-        check("/c/{key}", &[("count", Source::Constant(json!("5")))], Some(("its constant `count`", "portcullis inspect")));
+        check(
+            "/c/{key}",
+            &[("count", Source::Constant(json!("5")))],
+            Some(("its constant `count`", "portcullis inspect")),
+        );
         check("/c/{key}", &[("count", Source::Constant(json!(5.5)))], Some(("its constant `count`", "")));
     }
 }

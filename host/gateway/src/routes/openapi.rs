@@ -27,8 +27,10 @@ use crate::auth::Doorkeeper;
 
 /// Text without U+0000, which no path and no query may have.
 const PLAIN: &str = "^[^\\u0000]*$";
-/// Base64 as the mapping reads it, in whole groups.
-const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$";
+/// Base64 as the mapping reads it: in whole groups, without bits that stand for nothing.
+const BASE64: &str = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/][AQgw]==|[A-Za-z0-9+/]{2}[AEIMQUYcgkosw048]=)?$";
+/// 2^63: what is bounded above it is a `u64`, and what is bounded by it an `s64`.
+const MAX_S64: f64 = 9_223_372_036_854_775_808.0;
 /// Each status that a route answers with beside 200, what it means, and when.
 const REFUSALS: [(&str, &str); 12] = [
     ("400", "An argument does not fit, or the request cannot be read."),
@@ -145,9 +147,9 @@ impl Documents {
             // What is of the past goes, as do roles that nobody else holds.
             let kept = self.made.load();
             let held = |made: &Made| made.role.as_ref().is_none_or(|role| Arc::strong_count(role) > 1);
-            let kept = kept.iter().filter(|made| {
-                made.generation == generation && Arc::ptr_eq(&made.table, table) && held(made)
-            });
+            let kept = kept
+                .iter()
+                .filter(|made| made.generation == generation && Arc::ptr_eq(&made.table, table) && held(made));
             let mut made: Vec<_> = kept.cloned().collect();
             let (table, role, document) = (Arc::clone(table), role.cloned(), document);
             made.push(Made { generation, table, role, document: Arc::clone(&document) });
@@ -185,7 +187,8 @@ fn describe<'a>(
     paths.sort_by_key(|(path, _)| *path);
     let paths = paths.into_iter().map(|(path, mut operations)| {
         operations.sort_by_key(|(method, _)| *method);
-        let operations = operations.into_iter().map(|(method, operation)| (method.as_str().to_ascii_lowercase(), operation));
+        let operations =
+            operations.into_iter().map(|(method, operation)| (method.as_str().to_ascii_lowercase(), operation));
         (path.to_owned(), Value::Object(operations.collect()))
     });
     let paths: Map<_, _> = paths.collect();
@@ -207,10 +210,13 @@ fn describe<'a>(
             "type": "http", "scheme": "bearer", "description": "A key of an agent, as `portcullis key new` shows it once.",
         }));
         if tokens {
-            schemes.insert("token".into(), json!({
-                "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
-                "description": "An access token of the issuer that /.well-known/oauth-protected-resource names.",
-            }));
+            schemes.insert(
+                "token".into(),
+                json!({
+                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "An access token of the issuer that /.well-known/oauth-protected-resource names.",
+                }),
+            );
         }
         let security: Vec<_> = schemes.keys().map(|name| json!({ name.as_str(): [] })).collect();
         put(&mut document, "security", json!(security));
@@ -228,9 +234,7 @@ fn put(object: &mut Value, key: &str, value: Value) {
 
 /// The answers that routes share.
 fn responses(asks: bool) -> Value {
-    let problem = |what: &str| {
-        json!({ "description": what, "content": { PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } } })
-    };
+    let problem = |what: &str| json!({ "description": what, "content": { PROBLEM: { "schema": { "$ref": "#/components/schemas/Problem" } } } });
     let mut responses = Map::new();
     for (status, what) in REFUSALS {
         let mut response = problem(what);
@@ -241,13 +245,16 @@ fn responses(asks: bool) -> Value {
         responses.insert(status.to_owned(), response);
     }
     if asks {
-        responses.insert("401".into(), json!({
-            "description": "Nobody that this host knows shows the key or the token, or none was shown.",
-            "headers": { "WWW-Authenticate": { "schema": { "type": "string" } } },
-            "content": { "application/json": { "schema": {
-                "type": "object", "required": ["error"], "properties": { "error": { "type": "string" } },
-            } } },
-        }));
+        responses.insert(
+            "401".into(),
+            json!({
+                "description": "Nobody that this host knows shows the key or the token, or none was shown.",
+                "headers": { "WWW-Authenticate": { "schema": { "type": "string" } } },
+                "content": { "application/json": { "schema": {
+                    "type": "object", "required": ["error"], "properties": { "error": { "type": "string" } },
+                } } },
+            }),
+        );
     }
     responses.insert("default".into(), problem("Any other refusal."));
     Value::Object(responses)
@@ -289,9 +296,12 @@ fn operation(route: &Route, name: &str, tool: &Tool, asks: bool, schemas: &mut M
         operation.insert("requestBody".into(), json!({ "required": required, "content": content }));
     }
     let mut responses = Map::new();
-    responses.insert("200".into(), json!({
-        "description": "The result of the tool.", "content": { "application/json": { "schema": output } },
-    }));
+    responses.insert(
+        "200".into(),
+        json!({
+            "description": "The result of the tool.", "content": { "application/json": { "schema": output } },
+        }),
+    );
     for status in REFUSALS.into_iter().map(|(status, _)| status).chain(["default"]).chain(asks.then_some("401")) {
         responses.insert(status.to_owned(), json!({ "$ref": format!("#/components/responses/{status}") }));
     }
@@ -354,16 +364,19 @@ fn in_text(name: &str, place: &str, required: bool, parameter: &Parameter<'_>, m
         put(&mut base, "content", json!({ "application/json": { "schema": schema } }));
         return base;
     }
-    let plain = |schema: &Value| schema.get("type").is_some_and(|kind| kind == "string") && schema.get("enum").is_none();
+    let text = |schema: &Value| schema.get("type").is_some_and(|kind| kind == "string");
+    let plain = |schema: &Value| text(schema) && schema.get("enum").is_none() && schema.get("pattern").is_none();
+    if place == "path" && text(&schema) && schema.get("enum").is_none() {
+        put(&mut schema, "minLength", json!(1));
+    }
     if plain(&schema) {
-        let encoded = schema.get("contentEncoding").is_some();
-        put(&mut schema, "pattern", json!(if encoded { BASE64 } else { PLAIN }));
-        if place == "path" {
-            put(&mut schema, "minLength", json!(1));
-        }
+        put(&mut schema, "pattern", json!(PLAIN));
     } else if let Some(items) = schema.get_mut("items").filter(|items| plain(items)) {
-        let encoded = items.get("contentEncoding").is_some();
-        put(items, "pattern", json!(if encoded { BASE64 } else { PLAIN }));
+        put(items, "pattern", json!(PLAIN));
+    }
+    if place == "path" && matches!(parameter.shape, Shape::List(_)) {
+        // Without an element the segment would be empty, and none.
+        put(&mut schema, "minItems", json!(1));
     }
     put(&mut base, "schema", schema);
     base
@@ -380,19 +393,35 @@ fn hoist(schema: &Map<String, Value>, tool: &str, side: &str, schemas: &mut Map<
     moved(&Value::Object(rest), tool, side)
 }
 
-/// With references to where [`hoist`] has moved definitions.
+/// With references to where [`hoist`] has moved definitions; with what base64 is, in the words that validators know; and
+/// integers of 64 bits with their own bounds: definitions have those that are exact in a double, from which whoever makes
+/// requests of a document would count back and be wrong.
 fn moved(schema: &Value, tool: &str, side: &str) -> Value {
+    let bound = schema.get("exclusiveMaximum").filter(|_| schema.get("type").is_some_and(|kind| kind == "integer"));
+    if let (Value::Object(fields), Some(bound)) = (schema, bound.and_then(Value::as_f64)) {
+        let (maximum, format) = if bound > MAX_S64 { (json!(u64::MAX), "uint64") } else { (json!(i64::MAX), "int64") };
+        let mut fields = fields.clone();
+        fields.shift_remove("exclusiveMaximum");
+        fields.insert("maximum".into(), maximum);
+        fields.insert("format".into(), format.into());
+        return Value::Object(fields);
+    }
     match schema {
         Value::Object(fields) => {
             let fields = fields.iter().map(|(key, value)| {
-                let target = value.as_str().filter(|_| key == "$ref").and_then(|target| target.strip_prefix("#/$defs/"));
+                let target =
+                    value.as_str().filter(|_| key == "$ref").and_then(|target| target.strip_prefix("#/$defs/"));
                 let value = match target {
                     Some(name) => format!("#/components/schemas/{tool}.{side}.{name}").into(),
                     None => moved(value, tool, side),
                 };
                 (key.clone(), value)
             });
-            Value::Object(fields.collect())
+            let mut fields: Map<_, _> = fields.collect();
+            if fields.get("contentEncoding").is_some_and(|encoding| encoding == "base64") {
+                fields.insert("pattern".into(), BASE64.into());
+            }
+            Value::Object(fields)
         }
         Value::Array(items) => items.iter().map(|item| moved(item, tool, side)).collect(),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => schema.clone(),

@@ -98,7 +98,9 @@ mod tests {
             }
             assert_eq!(hosts.check(&Uri::from_static("/a"), &map, &own), expected, "{headers:?}");
         };
-        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "tools.example:99", "other.example:8443"] {
+        for host in
+            ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "tools.example:99", "other.example:8443"]
+        {
             check(&[("host", host)], Ok(()));
         }
         for host in ["evil.example", "other.example", "other.example:1", "tools.example.evil", "a b", ""] {
@@ -110,7 +112,15 @@ mod tests {
         for origin in ["http://localhost:3000", "http://127.0.0.1", "http://[::1]:1"] {
             from("origin", origin, Ok(()));
         }
-        for origin in ["null", "http://evil.example", "http://localhost.evil.example", "https://localhost", "file://", "localhost", "x y"] {
+        for origin in [
+            "null",
+            "http://evil.example",
+            "http://localhost.evil.example",
+            "https://localhost",
+            "file://",
+            "localhost",
+            "x y",
+        ] {
             from("origin", origin, Err(Stranger::Origin));
         }
         from(SITE, "cross-site", Err(Stranger::Origin));
@@ -118,6 +128,9 @@ mod tests {
         from(SITE, "same-origin", Ok(()));
         from(SITE, "none", Ok(()));
         check(&[("host", "localhost"), ("origin", "http://localhost:1"), (SITE, "same-site")], Ok(()));
-        check(&[("host", "localhost"), ("origin", "http://localhost:1"), ("origin", "http://evil")], Err(Stranger::Origin));
+        check(
+            &[("host", "localhost"), ("origin", "http://localhost:1"), ("origin", "http://evil")],
+            Err(Stranger::Origin),
+        );
     }
 }

@@ -162,8 +162,9 @@ impl Route {
     ) -> Result<Self, RouteError> {
         let method = Method::read(method)?;
         let path = Template::new(path).map_err(|(why, hint)| RouteError::new("path", why, hint))?;
-        let tool = ToolName::new(tool)
-            .map_err(|error| RouteError::new("tool", error.to_string(), "tool = \"read_context\", as `tools/list` has it"))?;
+        let tool = ToolName::new(tool).map_err(|error| {
+            RouteError::new("tool", error.to_string(), "tool = \"read_context\", as `tools/list` has it")
+        })?;
         if description.as_ref().is_some_and(|text| text.len() > MAX_DESCRIPTION || text.chars().any(is_control)) {
             let why = format!("expected at most {MAX_DESCRIPTION} bytes of plain text");
             return Err(RouteError::new("description", why, "a shorter one"));
@@ -229,13 +230,19 @@ fn all_arguments(
 ) -> Result<BTreeMap<String, Source>, RouteError> {
     let wrong = |why: String, hint: String| Err(RouteError::new("arguments", why, hint));
     if arguments.len() > MAX_ARGUMENTS {
-        return wrong(format!("expected at most {MAX_ARGUMENTS}"), "leave out those that the request has by their own name".into());
+        return wrong(
+            format!("expected at most {MAX_ARGUMENTS}"),
+            "leave out those that the request has by their own name".into(),
+        );
     }
     let has = |name: &str| path.parameters().any(|parameter| parameter == name);
     for (argument, source) in &arguments {
         let shown: String = argument.chars().take(MAX_NAME).flat_map(char::escape_debug).collect();
         if argument.is_empty() || argument.len() > MAX_NAME {
-            return wrong(format!("the name of an argument has 1 to {MAX_NAME} bytes: `{shown}`"), "the tool's own name of it".into());
+            return wrong(
+                format!("the name of an argument has 1 to {MAX_NAME} bytes: `{shown}`"),
+                "the tool's own name of it".into(),
+            );
         }
         match source {
             Source::Path(name) if !has(name) => {
@@ -248,7 +255,10 @@ fn all_arguments(
                 return wrong(format!("`{shown}` comes from the body, and {method} has none"), hint);
             }
             Source::Constant(value) if value.to_string().len() > MAX_CONSTANT => {
-                return wrong(format!("the constant `{shown}` has more than {MAX_CONSTANT} bytes"), "a shorter one".into());
+                return wrong(
+                    format!("the constant `{shown}` has more than {MAX_CONSTANT} bytes"),
+                    "a shorter one".into(),
+                );
             }
             Source::Path(_) | Source::Query(_) | Source::Field(_) | Source::Body | Source::Constant(_) => {}
         }
@@ -256,7 +266,10 @@ fn all_arguments(
     let bodies = arguments.values().filter(|source| **source == Source::Body).count();
     let fields = arguments.values().filter(|source| matches!(source, Source::Field(_))).count();
     if bodies > 1 || (bodies == 1 && fields > 0) {
-        return wrong("the body goes to one argument as a whole, or by its fields".into(), "`body.NAME` for each".into());
+        return wrong(
+            "the body goes to one argument as a whole, or by its fields".into(),
+            "`body.NAME` for each".into(),
+        );
     }
     for name in path.parameters() {
         let used = arguments.values().any(|source| *source == Source::Path(name.to_owned()));

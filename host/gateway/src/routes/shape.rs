@@ -108,8 +108,12 @@ impl Shape {
     pub(super) fn value(&self, text: String) -> Value {
         match self {
             Self::Text => Value::String(text),
-            Self::Integer if !is_integer(&text) => Value::String(text),
-            Self::Integer | Self::Number => number(&text).map_or(Value::String(text), Value::Number),
+            // One of more than 64 bits would become the nearest double, and so perhaps one in range.
+            Self::Integer => {
+                let number = number(&text).filter(|number| is_integer(&text) && !number.is_f64());
+                number.map_or(Value::String(text), Value::Number)
+            }
+            Self::Number => number(&text).map_or(Value::String(text), Value::Number),
             Self::Boolean => match text.as_str() {
                 "true" => Value::Bool(true),
                 "false" => Value::Bool(false),
@@ -136,9 +140,10 @@ fn is_integer(text: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// As JSON writes numbers. Integers of 64 bits are exact; longer ones become what is out of every bound.
+/// As JSON writes numbers. Integers of 64 bits are exact.
 fn number(text: &str) -> Option<Number> {
-    let bare = text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && text.ends_with(|c: char| c.is_ascii_digit());
+    let bare =
+        text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) && text.ends_with(|c: char| c.is_ascii_digit());
     bare.then(|| serde_json::from_str(text).ok()).flatten()
 }
 
@@ -199,8 +204,10 @@ mod tests {
         check("small", "18446744073709551615", json!(u64::MAX));
         check("small", "-9223372036854775808", json!(i64::MIN));
         check("small", "9007199254740993", json!(9_007_199_254_740_993_u64));
-        // Out of every bound, and so refused as a number.
-        check("small", "18446744073709551616", json!(18_446_744_073_709_551_616.0));
+        check("small", "18446744073709551616", json!("18446744073709551616"));
+        // The nearest double is in range.
+        check("small", "-9223372036854775809", json!("-9223372036854775809"));
+        check("float", "18446744073709551616", json!(18_446_744_073_709_551_616.0));
         check("float", "1.5e3", json!(1500.0));
         check("float", "NaN", json!("NaN"));
         check("float", "1e400", json!("1e400"));
@@ -227,7 +234,9 @@ mod tests {
         assert_eq!(values("text", &["a", "b"]), None);
         assert_eq!(values("points", &["{}", "{}"]), None);
         assert!(schema.argument("nothing").is_none());
-        assert!(schema.argument("small").expect("small").required && !schema.argument("maybe").expect("maybe").required);
+        assert!(
+            schema.argument("small").expect("small").required && !schema.argument("maybe").expect("maybe").required
+        );
     }
 
     proptest! {
@@ -247,7 +256,7 @@ mod tests {
         #[test]
         fn any_text_is_a_number_or_itself(text in "[-+0-9eE. ]{0,24}|\\PC{0,12}") {
             match Shape::Integer.value(text.clone()) {
-                Value::Number(_) => prop_assert!(is_integer(&text)),
+                Value::Number(number) => prop_assert!(is_integer(&text) && !number.is_f64()),
                 value => prop_assert_eq!(value, Value::String(text)),
             }
         }

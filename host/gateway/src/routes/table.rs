@@ -14,7 +14,16 @@ const MAX_ROUTES: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteTable {
     /// Those that name more of a path before those that name less.
-    routes: Vec<(Route, String)>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    route: Route,
+    /// In descriptions; no other one has it.
+    name: String,
+    /// Its place among those that were written.
+    place: usize,
 }
 
 impl RouteTable {
@@ -33,8 +42,8 @@ impl RouteTable {
             }
         }
         let mut names = BTreeSet::new();
-        let mut named: Vec<_> = Vec::with_capacity(routes.len());
-        for route in &routes {
+        let mut entries: Vec<_> = Vec::with_capacity(routes.len());
+        for (place, route) in routes.iter().enumerate() {
             let alone = routes.iter().filter(|other| other.tool() == route.tool()).count() == 1;
             let base = match alone {
                 true => route.tool().to_string(),
@@ -44,25 +53,32 @@ impl RouteTable {
             let name = std::iter::once(base.clone()).chain(numbered).find(|name| !names.contains(name));
             let name = name.unwrap_or(base);
             names.insert(name.clone());
-            named.push((route.clone(), name));
+            entries.push(Entry { route: route.clone(), name, place });
         }
-        named.sort_by_key(|(route, _)| route.path().rank());
-        Ok(Self { routes: named })
+        entries.sort_by_key(|entry| entry.route.path().rank());
+        Ok(Self { entries })
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
+        self.entries.is_empty()
     }
 
-    /// The routes.
+    /// The routes, in the order in which they are looked at.
     pub fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.routes.iter().map(|(route, _)| route)
+        self.entries.iter().map(|entry| &entry.route)
+    }
+
+    /// The routes, in the order in which they were written.
+    pub(super) fn written(&self) -> Vec<&Route> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_by_key(|entry| entry.place);
+        entries.into_iter().map(|entry| &entry.route).collect()
     }
 
     /// The routes, each with its name in descriptions, which no other one has.
     pub(super) fn named(&self) -> impl Iterator<Item = (&Route, &str)> {
-        self.routes.iter().map(|(route, name)| (route, name.as_str()))
+        self.entries.iter().map(|entry| (&entry.route, entry.name.as_str()))
     }
 
     /// The routes of a path, whatever their method: of those of one method the first is meant.
@@ -82,9 +98,10 @@ fn against(route: &Route, earlier: &Route) -> Result<(), RouteError> {
     let wrong = |why: String, hint: String| Err(RouteError::new("path", why, hint));
     let same_method = route.method() == earlier.method();
     match route.path().overlap(earlier.path()) {
-        Overlap::Same if same_method => {
-            wrong(format!("`{}` wants what `{}` wants already", route.as_str(), earlier.as_str()), "keep one of the two".into())
-        }
+        Overlap::Same if same_method => wrong(
+            format!("`{}` wants what `{}` wants already", route.as_str(), earlier.as_str()),
+            "keep one of the two".into(),
+        ),
         // The description has one entry for a path, with one set of names (OpenAPI 3.1.1, "Paths Object").
         Overlap::Same if route.path() != earlier.path() => wrong(
             format!("`{}` and `{}` have other names for the same parameters", route.as_str(), earlier.as_str()),
@@ -108,7 +125,8 @@ mod tests {
     use crate::routes::route::Source;
 
     fn route(method: &str, path: &str, arguments: &[(&str, &str)]) -> Result<Route, RouteError> {
-        let arguments = arguments.iter().map(|(name, source)| ((*name).to_owned(), Source::read(source).expect(source)));
+        let arguments =
+            arguments.iter().map(|(name, source)| ((*name).to_owned(), Source::read(source).expect(source)));
         Route::new(method, path, "a_tool", arguments.collect(), None)
     }
 
@@ -132,7 +150,13 @@ mod tests {
         check("POST", "/a", &[("k", "body"), ("l", "body.l")], "as a whole, or by its fields");
         check("POST", "/a", &[("k", "body"), ("l", "body")], "as a whole, or by its fields");
         check("GET", "/a/{id}", &[("id", "query.id")], "the parameter `id` of the path goes to no argument");
-        let long = Route::new("GET", "/a", "a_tool", BTreeMap::from([("k".into(), Source::Constant(json!("x".repeat(5000))))]), None);
+        let long = Route::new(
+            "GET",
+            "/a",
+            "a_tool",
+            BTreeMap::from([("k".into(), Source::Constant(json!("x".repeat(5000))))]),
+            None,
+        );
         assert!(long.expect_err("long").why.contains("4096 bytes"));
         let named = Route::new("GET", "/a", "no tool", BTreeMap::new(), None).expect_err("a name");
         assert_eq!(named.key, "tool");
@@ -151,12 +175,13 @@ mod tests {
         refused(&[("GET", "/a/{x}"), ("GET", "/a/{y}")], "wants already");
         refused(&[("GET", "/a/{x}"), ("POST", "/a/{y}")], "other names");
         refused(&[("GET", "/a/{x}/c"), ("GET", "/a/b/{y}")], "as much as of");
-        let table = table(&[("GET", "/a/{x}"), ("GET", "/a/b"), ("POST", "/a/{x}"), ("PUT", "/a/{x}/c"), ("GET", "/a/b/{y}")]);
+        let table =
+            table(&[("GET", "/a/{x}"), ("GET", "/a/b"), ("POST", "/a/{x}"), ("PUT", "/a/{x}/c"), ("GET", "/a/b/{y}")]);
         let table = table.expect("a table");
-        let of = |path: &str| table.of_path(path).map(|matched| matched.route.as_str()).collect::<Vec<_>>();
+        let of = |path: &str| table.of_path(path).map(|matched| matched.route.as_str().to_owned()).collect::<Vec<_>>();
         assert_eq!(of("/a/b"), ["GET /a/b", "GET /a/{x}", "POST /a/{x}"]);
         assert_eq!(of("/a/z"), ["GET /a/{x}", "POST /a/{x}"]);
-        assert_eq!(of("/a"), Vec::<&str>::new());
+        assert_eq!(of("/a"), Vec::<String>::new());
         let names: BTreeSet<_> = table.named().map(|(_, name)| name.to_owned()).collect();
         assert_eq!(names.len(), 5, "{names:?}");
     }

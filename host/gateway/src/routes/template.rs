@@ -87,13 +87,19 @@ impl Template {
                     );
                 }
                 None if text.is_empty() => {
-                    return wrong("an empty segment is none", "path = \"/context/{agent_id}\", without a `/` at its end");
+                    return wrong(
+                        "an empty segment is none",
+                        "path = \"/context/{agent_id}\", without a `/` at its end",
+                    );
                 }
                 None if text.contains(['{', '}']) => {
                     return wrong("a parameter is a whole segment", "path = \"/context/{agent_id}\"");
                 }
                 None if text == "." || text == ".." || !text.bytes().all(is_unreserved) => {
-                    return wrong("a segment has letters, digits, `-`, `.`, `_` and `~`", "path = \"/context/{agent_id}\"");
+                    return wrong(
+                        "a segment has letters, digits, `-`, `.`, `_` and `~`",
+                        "path = \"/context/{agent_id}\"",
+                    );
                 }
                 None => Segment::Literal(text.to_owned()),
             };
@@ -191,6 +197,16 @@ pub(super) fn segment_text(sent: &str) -> Result<String, BadText> {
     if text == "." || text == ".." { Err(BadText::Dots) } else { Ok(text) }
 }
 
+/// The elements of a list in one segment, between commas; a comma within one is percent-encoded (OpenAPI 3.1.1, "Style Values",
+/// `simple`).
+///
+/// # Errors
+/// As of [`segment_text`].
+pub(super) fn segment_texts(sent: &str) -> Result<Vec<String>, BadText> {
+    segment_text(sent)?;
+    sent.split(',').map(text).collect()
+}
+
 /// A name or a value of a query, as text (URL Standard, "application/x-www-form-urlencoded parsing", but strict).
 ///
 /// # Errors
@@ -277,9 +293,16 @@ mod tests {
         check("/context/{id}", "/context/a", Some(&[("id", "a")]));
         check("/context/{id}", "/context/a%2Fb", Some(&[("id", "a%2Fb")]));
         check("/a/{x}/b/{y}", "/a/1/b/2", Some(&[("x", "1"), ("y", "2")]));
-        for sent in
-            ["/context", "/context/", "/context//", "/context/a/", "/context/a/b", "//context/a", "/Context/a", "context/a"]
-        {
+        for sent in [
+            "/context",
+            "/context/",
+            "/context//",
+            "/context/a/",
+            "/context/a/b",
+            "//context/a",
+            "/Context/a",
+            "context/a",
+        ] {
             check("/context/{id}", sent, None);
         }
         check("/context/{id}", "/c%6fntext/a", None);
@@ -307,6 +330,8 @@ mod tests {
         check("..", Err(BadText::Dots));
         check("%2E%2e", Err(BadText::Dots));
         check("...", Ok("..."));
+        assert_eq!(segment_texts("a,b%2Cc,,.."), Ok(["a", "b,c", "", ".."].map(str::to_owned).to_vec()));
+        assert_eq!(segment_texts("a,%00"), Err(BadText::Nul));
         assert_eq!(query_text("a+b%2B.."), Ok("a b+..".to_owned()));
         assert_eq!(query_text(".."), Ok("..".to_owned()));
     }
