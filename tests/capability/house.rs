@@ -242,7 +242,7 @@ impl House {
         reports: Option<mpsc::Sender<Progress>>,
     ) -> Ended {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
-        self.gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now() }).await
+        self.gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now(), route: None }).await
     }
 
     /// Runs a call that must answer, and returns its result.

@@ -86,7 +86,7 @@ impl From<Stranger> for Problem {
 impl From<BadRequest> for Problem {
     fn from(bad: BadRequest) -> Self {
         let (status, code, title) = match &bad {
-            BadRequest::Body(BadBody::NotJsonType) => {
+            BadRequest::Body(BadBody::OtherType) => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type", "The body must be JSON")
             }
             BadRequest::Path { .. }

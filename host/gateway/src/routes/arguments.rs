@@ -88,7 +88,7 @@ pub(super) fn arguments(
     let mut given = Given { query: query(uri.query().unwrap_or_default())?, body: Body::Absent };
     if body::is_there(headers, body)? {
         given.body = match (route.method().has_body(), route.takes_whole_body()) {
-            (false, _) => return Err(BadBody::NotWanted.into()),
+            (false, _) => return Err(BadBody::Unwanted.into()),
             (true, true) => body::whole(body).map(|(value, text)| Body::Whole(value, text))?,
             (true, false) => Body::Fields(body::fields(body)?),
         };
@@ -287,6 +287,6 @@ mod tests {
         }
         assert_eq!(ask("GET", "/c/{key}", &[], &format!("/c/a?{}", "tags=x&".repeat(1025)), ""), Err(BadRequest::Long));
         assert!(ask("GET", "/c/{key}", &[], &format!("/c/a?{}", "tags=x&".repeat(1024)), "").is_ok());
-        assert_eq!(ask("GET", "/c/{key}", &[], "/c/a", "{}"), Err(BadBody::NotWanted.into()));
+        assert_eq!(ask("GET", "/c/{key}", &[], "/c/a", "{}"), Err(BadBody::Unwanted.into()));
     }
 }

@@ -20,16 +20,16 @@ use serde_json::{Map, Value};
 pub(super) enum BadBody {
     /// There is one where none means anything.
     #[error("a request of this method has no body here")]
-    NotWanted,
+    Unwanted,
     /// It is said to be something else than JSON, or not said to be anything.
     #[error("the body must be JSON, sent with `Content-Type: application/json` and no `Content-Encoding`")]
-    NotJsonType,
+    OtherType,
     /// It is not JSON.
     #[error("the body is not JSON: {0}")]
-    NotJson(String),
+    Malformed(String),
     /// It is JSON, but no object.
     #[error("the body must be a JSON object")]
-    NotObject,
+    NoObject,
 }
 
 /// Whether there is something in it, and it is said to be JSON.
@@ -46,7 +46,7 @@ pub(super) fn is_there(headers: &HeaderMap, body: &Bytes) -> Result<bool, BadBod
     let plain =
         headers.get_all(CONTENT_ENCODING).iter().all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"));
     if !essence.eq_ignore_ascii_case("application/json") || kinds.next().is_some() || !plain {
-        return Err(BadBody::NotJsonType);
+        return Err(BadBody::OtherType);
     }
     Ok(true)
 }
@@ -59,8 +59,8 @@ pub(super) fn fields(body: &[u8]) -> Result<Map<String, Value>, BadBody> {
     let object = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     match serde_json::from_slice::<Once>(body) {
         Ok(Once(fields)) => Ok(fields),
-        Err(_) if !object && serde_json::from_slice::<Value>(body).is_ok() => Err(BadBody::NotObject),
-        Err(error) => Err(BadBody::NotJson(error.to_string())),
+        Err(_) if !object && serde_json::from_slice::<Value>(body).is_ok() => Err(BadBody::NoObject),
+        Err(error) => Err(BadBody::Malformed(error.to_string())),
     }
 }
 
@@ -69,8 +69,8 @@ pub(super) fn fields(body: &[u8]) -> Result<Map<String, Value>, BadBody> {
 /// # Errors
 /// When it is no JSON.
 pub(super) fn whole(body: &[u8]) -> Result<(Value, String), BadBody> {
-    let value = serde_json::from_slice(body).map_err(|error| BadBody::NotJson(error.to_string()))?;
-    let text = std::str::from_utf8(body).map_err(|error| BadBody::NotJson(error.to_string()))?;
+    let value = serde_json::from_slice(body).map_err(|error| BadBody::Malformed(error.to_string()))?;
+    let text = std::str::from_utf8(body).map_err(|error| BadBody::Malformed(error.to_string()))?;
     Ok((value, text.trim().to_owned()))
 }
 
