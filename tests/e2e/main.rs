@@ -30,6 +30,7 @@ mod raw;
 #[path = "../store/contract/server.rs"]
 mod redis;
 mod resources;
+mod routes;
 mod shared;
 mod socket;
 mod teams;

@@ -200,6 +200,9 @@ pub enum Event<'a> {
         arguments_mac: &'a str,
         /// Length of the arguments as JSON, in bytes.
         arguments_bytes: u64,
+        /// The route that it came by, method and path as configured; none where MCP or a command asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        route: Option<&'a str>,
     },
     /// A call asked for what its plugin is not granted, and did not get it.
     #[serde(rename = "capability.denied")]

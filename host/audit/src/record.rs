@@ -66,7 +66,8 @@ pub struct CallRecord {
 }
 
 impl CallRecord {
-    /// Writes the intent. `arguments` are the arguments as JSON; only their size and keyed digest are kept.
+    /// Writes the intent. `arguments` are the arguments as JSON; only their size and keyed digest are kept. `route` is the
+    /// one that the call came by, where it came by one.
     ///
     /// # Errors
     /// When it cannot be written: the call must not run.
@@ -77,6 +78,7 @@ impl CallRecord {
         plugin: &PluginName,
         digest: Digest,
         arguments: &[u8],
+        route: Option<&str>,
     ) -> Result<Self, AuditError> {
         let call = ledger.calls.fetch_add(1, Ordering::Relaxed);
         ledger.append(&Event::CallIntent {
@@ -87,6 +89,7 @@ impl CallRecord {
             digest,
             arguments_mac: &ledger.mac(arguments),
             arguments_bytes: arguments.len() as u64,
+            route,
         })?;
         Ok(Self { ledger: Arc::clone(ledger), call, began: ledger.now(), open: true })
     }
@@ -203,8 +206,16 @@ mod tests {
     fn open(ledger: &Arc<Ledger>, arguments: &str) -> CallRecord {
         let tool = ToolName::new("echo_echo").expect("a name");
         let plugin = PluginName::new("echo").expect("a name");
-        CallRecord::open(ledger, &Principal::LocalOperator, &tool, &plugin, Digest::of(b"x"), arguments.as_bytes())
-            .expect("an intent")
+        CallRecord::open(
+            ledger,
+            &Principal::LocalOperator,
+            &tool,
+            &plugin,
+            Digest::of(b"x"),
+            arguments.as_bytes(),
+            None,
+        )
+        .expect("an intent")
     }
 
     #[test]

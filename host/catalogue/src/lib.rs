@@ -21,7 +21,10 @@ pub use admission::Admission;
 pub use approvals::{ApprovalError, Operator, Review};
 pub use catalogue::{Catalogue, Purpose};
 pub use draft::{NameCollision, StartError};
-pub use portcullis_runtime::{CallEnd, CallError, LogLevel, LogLine, LogSource, Progress, Reply};
+pub use portcullis_runtime::{
+    CallEnd, CallError, LogLevel, LogLine, LogSource, Progress, Reply,
+    wit::{ArgumentError, GuestError, Problem},
+};
 pub use prepare::{Examined, Inspection, Refusal, Unfit};
 pub use snapshot::{PluginStatus, Snapshot, State, Tool, ToolCall, Trouble};
 pub use spec::{PluginSpec, ToolSpec};

@@ -9,7 +9,8 @@ use std::{
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
 use portcullis_gateway::{
-    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, House, KeyFile, OAuth, Reload, Resources, SharedContext,
+    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, House, KeyFile, Misfit, OAuth, Reload, Resources, RouteTable,
+    SharedContext,
 };
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{
@@ -192,6 +193,20 @@ impl Host {
     /// Brings the plugins in. A fault of the configuration as a whole ends the command.
     pub(crate) async fn apply(&self, plugins: Vec<PluginSpec>) -> anyhow::Result<()> {
         self.catalogue.apply(plugins).await.map_err(|errors| start_fault(&errors))
+    }
+
+    /// Opens the routes of a configuration, and no others; says of each that leads nowhere why. `before` is what was said
+    /// the last time, so that it is said once.
+    pub(crate) fn open_routes(&self, routes: &Arc<RouteTable>, before: &mut Vec<Misfit>) {
+        // The same table stays, with the descriptions that were made of it.
+        if *self.gateway.routes() != **routes {
+            self.gateway.replace_routes(Arc::clone(routes));
+        }
+        let misfits = routes.misfits(&self.catalogue.snapshot());
+        for misfit in misfits.iter().filter(|misfit| !before.contains(misfit)) {
+            tracing::warn!(hint = misfit.hint(), "{misfit}");
+        }
+        *before = misfits;
     }
 
     /// The desk for those who come to this host by its socket, and have to mean `identity`.

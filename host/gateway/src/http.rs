@@ -1,4 +1,4 @@
-//! The door of Streamable HTTP: `/mcp` for both eras, `/healthz`, `/readyz`.
+//! The door of HTTP: `/mcp` for both eras, the routes with `/openapi.json`, `/healthz`, `/readyz`.
 
 mod connection;
 mod peers;
@@ -25,6 +25,7 @@ use crate::{
     desk::store_trouble,
     handler::{ServerName, Shared, Who},
     pipeline::{Gateway, MAX_MESSAGE},
+    routes::{Hosts, RouteDoor, is_open, respond},
     sessions::Sessions,
     threads,
 };
@@ -174,19 +175,32 @@ fn router(
     peers: &Arc<Peers>,
     shutdown: &CancellationToken,
 ) -> Router {
+    // What clients know this host by, where the configuration says that, and this machine.
     let own = gateway.keeper().tokens().map(Tokens::authority);
+    let hosts = OWN_HOSTS.into_iter().map(str::to_owned).chain(public_hosts.iter().cloned()).chain(own);
+    let hosts: Vec<_> = hosts.collect();
+    let routes =
+        RouteDoor::new(Arc::clone(&gateway), Hosts::new(hosts.iter().map(String::as_str)), &OWN_HOSTS, &name.0);
     let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)
         .with_cancellation_token(shutdown.child_token())
-        // What clients know this host by, where the configuration says that, and this machine.
-        .with_allowed_hosts(OWN_HOSTS.into_iter().map(str::to_owned).chain(public_hosts.iter().cloned()).chain(own))
+        .with_allowed_hosts(hosts)
         // A page in a browser has an Origin; only pages of this machine may have one here.
         .with_allowed_origins(["http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*"].map(str::to_owned))
         .enforce_origin_validation();
     let mcp = StreamableHttpService::new(move || Ok(handler.for_caller()), Arc::new(Sessions::new()), config);
     let guard = axum::middleware::from_fn_with_state(Bindings::new(Arc::clone(gateway.keeper())), auth::guard);
+    let whose = axum::middleware::from_fn_with_state(Arc::clone(peers), request::whose);
+    // Whatever is nothing else. The same layers, in the same order.
+    let routes = Router::new()
+        .fallback(respond)
+        .with_state(routes)
+        .layer(axum::middleware::from_fn(request::bounded))
+        .layer(guard.clone())
+        .layer(whose.clone())
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&gateway), is_open));
     let router = Router::new()
         .route_service("/mcp", mcp)
         // The innermost first: who it is is asked before a body is read, and from where before that.
@@ -197,9 +211,10 @@ fn router(
         None => router,
     };
     router
-        .route_layer(axum::middleware::from_fn_with_state(Arc::clone(peers), request::whose))
+        .route_layer(whose)
         .route("/healthz", get(async || StatusCode::OK))
         .route("/readyz", get(move || readiness(Arc::clone(&gateway))))
+        .fallback_service(routes)
 }
 
 /// With what says where tokens are to be had: for the whole host, and for the address that clients have, behind a proxy

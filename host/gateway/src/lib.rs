@@ -1,6 +1,6 @@
 //! Reception: the doors, the one pipeline of a call, the one reply table.
 //!
-//! The only room that knows MCP, HTTP and the socket in the state directory. It never sees a type of wasmtime's, and decides nothing: [`pipeline`] asks
+//! The only room that knows MCP, HTTP, routes and the socket in the state directory. It never sees a type of wasmtime's, and decides nothing: [`pipeline`] asks
 //! the statute book and carries the proof.
 
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@ mod http;
 mod pipeline;
 mod reply;
 mod resources;
+mod routes;
 mod sessions;
 mod socket;
 mod stdio;
@@ -35,6 +36,7 @@ pub use handler::{ServerName, Who};
 pub use http::{HttpDoor, HttpError, HttpTerms, PeerBounds, Tls, TlsError};
 pub use pipeline::{Ended, Gateway, House, Incoming};
 pub use resources::{Address, Resources, SharedContext};
+pub use routes::{Method, Misfit, Route, RouteError, RouteTable, Source};
 pub use socket::{
     Connections, Errand, ErrandError, Found, Hello, Owner, PlaceError, RelayEnd, SocketDoor, Wants, relay, seek, visit,
 };

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use portcullis_audit::{AuditError, CallRecord, Ledger, Outcome, Used};
 use portcullis_catalogue::{CallEnd, CallError, Catalogue, Progress, Reply, Tool, ToolCall};
 use portcullis_policy::{Confirm, Permit, Principal, ToolName, decide};
@@ -17,6 +18,7 @@ use crate::{
     auth::Doorkeeper,
     consent::{Asked, Consent, Consents, NotConfirmed, Question, Said},
     resources::Resources,
+    routes::RouteTable,
 };
 
 /// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
@@ -33,6 +35,7 @@ pub struct Gateway {
     session: String,
     resources: Option<Arc<Resources>>,
     consents: Consents,
+    routes: ArcSwap<RouteTable>,
 }
 
 /// A call as a door hands it in.
@@ -50,6 +53,8 @@ pub struct Incoming<'a> {
     pub received: Instant,
     /// Who can be asked, where the tool needs a person's word.
     pub consent: Consent,
+    /// The route that it came by, for the record.
+    pub route: Option<&'a str>,
 }
 
 /// How a call ended, whichever door it came through. `reply` turns it into MCP.
@@ -108,7 +113,8 @@ impl Gateway {
     pub fn new(house: House) -> Arc<Self> {
         let House { catalogue, ledger, keeper, allowances, session, store, resources, patience } = house;
         let consents = Consents::new(patience);
-        Arc::new(Self { catalogue, ledger, keeper, allowances, store, session, resources, consents })
+        let routes = ArcSwap::default();
+        Arc::new(Self { catalogue, ledger, keeper, allowances, store, session, resources, consents, routes })
     }
 
     /// Shared context as resources, where the configuration opens a bucket.
@@ -129,6 +135,16 @@ impl Gateway {
     /// The register of tools.
     pub fn catalogue(&self) -> &Arc<Catalogue> {
         &self.catalogue
+    }
+
+    /// The routes, as they are at this moment. None until [`Self::replace_routes`].
+    pub fn routes(&self) -> Arc<RouteTable> {
+        self.routes.load_full()
+    }
+
+    /// Opens these routes, and no others, from the next request on.
+    pub fn replace_routes(&self, routes: Arc<RouteTable>) {
+        self.routes.store(routes);
     }
 
     /// Runs one call. Dropping the future stops the guest, and closes the record as cancelled.
@@ -238,7 +254,7 @@ impl Gateway {
         digest: portcullis_policy::Digest,
     ) -> Result<CallRecord, AuditError> {
         let arguments = serde_json::to_vec(&call.arguments).unwrap_or_default();
-        CallRecord::open(&self.ledger, call.principal, tool, plugin, digest, &arguments)
+        CallRecord::open(&self.ledger, call.principal, tool, plugin, digest, &arguments, call.route)
     }
 
     /// Closes the record; `Some` where it could not be written.

@@ -16,7 +16,8 @@ use crate::{
 /// Longest address that an error gives back, in bytes: longer than any that there can be.
 const MAX_URI: usize = 4096;
 /// The sentence for a client whose tool was refused something.
-const REFUSED: &str = "The host refused the tool something that it is not granted; its operator's log says what.";
+pub(crate) const REFUSED: &str =
+    "The host refused the tool something that it is not granted; its operator's log says what.";
 
 /// What a client is told.
 ///

@@ -125,7 +125,7 @@ mod audit {
         let used = Used { micros: 12, fuel: Some(3_456), memory: 1 << 20 };
         bencher.bench_local(|| {
             let arguments = black_box(br#"{"text":"the quick brown fox"}"#);
-            let record = CallRecord::open(&ledger, &Principal::LocalOperator, &tool, &echo, digest, arguments);
+            let record = CallRecord::open(&ledger, &Principal::LocalOperator, &tool, &echo, digest, arguments, None);
             record.expect("an intent").close(Outcome::Ok, used).expect("an outcome");
         });
     }

@@ -130,7 +130,8 @@ impl Ours {
         };
         let (tool, name) = (rules.tool.clone(), rules.plugin.clone());
         let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
-        let record = CallRecord::open(&Arc::new(ledger), permit.principal(), &tool, &name, component.digest(), b"{}")?;
+        let record =
+            CallRecord::open(&Arc::new(ledger), permit.principal(), &tool, &name, component.digest(), b"{}", None)?;
         let function = position.context("there is no such function")?;
         Ok(Self { plugin, permit, function, arguments, record })
     }

@@ -3,6 +3,7 @@
 use std::{path::Path, process::ExitCode};
 
 use portcullis_catalogue::State;
+use portcullis_gateway::Misfit;
 use serde_json::json;
 
 use crate::{
@@ -16,6 +17,10 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
     let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
     let snapshot = host.catalogue.snapshot();
     host.close();
+    let misfits = config.routes.misfits(&snapshot);
+    // A tool that is not served may wait for an operator's word.
+    let (waiting, unfit): (Vec<_>, Vec<_>) =
+        misfits.into_iter().partition(|misfit| matches!(misfit, Misfit::NotServed { .. }));
     let broken: Vec<_> = snapshot
         .plugins()
         .iter()
@@ -24,7 +29,8 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
         .filter_map(|plugin| plugin.state.reason().map(|reason| format!("plugin `{}`: {reason}", plugin.name)))
         .collect();
     if as_json {
-        let wrong: Vec<_> = wrong.iter().map(ToString::to_string).chain(broken).collect();
+        let unfit = unfit.iter().map(ToString::to_string);
+        let wrong: Vec<_> = wrong.iter().map(ToString::to_string).chain(broken).chain(unfit).collect();
         render::json(&json!({ "ok": wrong.is_empty(), "problems": wrong }))?;
         return Ok(ExitCode::from(u8::from(!wrong.is_empty())));
     }
@@ -33,6 +39,12 @@ pub(crate) async fn run(path: &Path, config: Config, as_json: bool) -> anyhow::R
     }
     if !broken.is_empty() {
         return Err(render::Fault::of_lines(several(broken.into_iter()), Some("portcullis list".into())));
+    }
+    if let Some(first) = unfit.first() {
+        return Err(render::Fault::of_lines(several(unfit.iter().map(ToString::to_string)), Some(first.hint())));
+    }
+    for misfit in waiting {
+        render::note(&format!("note: {misfit}"));
     }
     let (plugins, tools) = (snapshot.plugins().len(), snapshot.tools().len());
     render::data(&format!("{} is in order: {plugins} plugins, {tools} approved tools\n", path.display()))?;

@@ -10,8 +10,8 @@ use std::{
 };
 
 use portcullis_gateway::{
-    Connections, Found, Hello, HttpDoor, HttpTerms, KeyRing, Listed, Mend, OAuth, PeerBounds, RelayEnd, ServerName,
-    SocketDoor, Tls, Wants, Who, relay, seek, serve_stdio,
+    Connections, Found, Hello, HttpDoor, HttpTerms, KeyRing, Listed, Mend, Misfit, OAuth, PeerBounds, RelayEnd,
+    ServerName, SocketDoor, Tls, Wants, Who, relay, seek, serve_stdio,
 };
 use portcullis_policy::AgentName;
 use portcullis_runtime::StateDir;
@@ -126,6 +126,8 @@ impl Serve {
         let reads = Reads { path: &path, tls: tls.as_deref() };
         look_after(&mut watch, &reads, &config, &host);
         host.apply(config.plugins.clone()).await?;
+        let mut misfits = Vec::new();
+        host.open_routes(&config.routes, &mut misfits);
         if strict {
             host.catalogue.settled().await;
             as_configured(&Listed::of(&host.catalogue.snapshot(), Vec::new(), None))?;
@@ -155,7 +157,7 @@ impl Serve {
         };
         let served = tokio::select! {
             served = serving => served,
-            () = reloading(&mut watch, &mut asked, &reads, config, &host) => Ok(()),
+            () = reloading(&mut watch, &mut asked, &reads, (config, misfits), &host) => Ok(()),
         };
         shutdown.cancel();
         let owner = connections.closed().await?;
@@ -258,7 +260,7 @@ async fn reloading(
     watch: &mut Watch,
     asked: &mut mpsc::Receiver<oneshot::Sender<Vec<Mend>>>,
     reads: &Reads<'_>,
-    mut config: Config,
+    (mut config, mut misfits): (Config, Vec<Misfit>),
     host: &Host,
 ) {
     loop {
@@ -267,6 +269,7 @@ async fn reloading(
             Some(told) = asked.recv() => Some(told),
         };
         let wrong = reload(watch, reads, &mut config, host).await;
+        host.open_routes(&config.routes, &mut misfits);
         if let Some(told) = told {
             // Whoever asked may have gone.
             _ = told.send(wrong);
@@ -279,12 +282,14 @@ async fn reload(watch: &mut Watch, reads: &Reads<'_>, config: &mut Config, host:
     let mut wrong = Vec::new();
     match Config::read(reads.path) {
         Ok(read) => {
-            let plugins = config.plugins.clone();
+            let (plugins, routes) = (config.plugins.clone(), Arc::clone(&config.routes));
             if read.with_plugins_of(config) != *config {
-                tracing::warn!("a change of anything but plugins takes effect at the next start");
+                tracing::warn!(
+                    "a change of anything but plugins, routes, roles and agents takes effect at the next start"
+                );
             }
             *config = config.with_plugins_of(&read);
-            if config.plugins != plugins {
+            if config.plugins != plugins || config.routes != routes {
                 tracing::info!("the configuration changed");
             }
         }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration}
 use portcullis_policy::{AgentName, Grants, PluginName, RoleName, RoleRules};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use toml::Spanned;
 
 use crate::config::{
     grants,
@@ -53,6 +54,53 @@ pub(crate) struct File {
     /// Who else may say who calls.
     #[serde(default)]
     pub(crate) auth: Auth,
+    /// Methods and paths of HTTP that call tools, for who speaks no MCP: `[[routes]]`, at most 256. Under the same
+    /// authentication, policy, limits and audit as `/mcp`; `/openapi.json` describes them.
+    #[serde(default)]
+    #[schemars(with = "Vec<Route>")]
+    pub(crate) routes: Vec<Spanned<Route>>,
+}
+
+/// One route. Arguments of its tool that it does not set come from the query and, of `POST`, `PUT` and `PATCH`, from the
+/// fields of a JSON body, by their own names.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Route {
+    /// `GET`, `POST`, `PUT`, `PATCH` or `DELETE`. `HEAD` is answered where `GET` is. Example: `method = "GET"`
+    pub(crate) method: String,
+    /// Segments, of which `{NAME}` is a parameter; one that `arguments` does not use goes to the argument of its name. At most
+    /// 512 bytes and 16 segments, of which the first is no parameter. Example: `path = "/context/{agent_id}"`
+    pub(crate) path: String,
+    /// The name of the tool, as clients call it. While it is not served, the route answers 404. Example: `tool = "read_context"`
+    pub(crate) tool: String,
+    /// Where arguments of the tool come from that have another name in the request, or that the request is not to give.
+    /// Default none. Example: `arguments = { key = "path.agent_id", scope = { value = "shared" } }`
+    #[serde(default)]
+    pub(crate) arguments: BTreeMap<String, Argument>,
+    /// What the route is for, in its description. Default: the tool's own. Example: `description = "What an agent has noted."`
+    #[serde(default)]
+    pub(crate) description: Option<String>,
+}
+
+/// Where an argument comes from: `"path.NAME"`, `"query.NAME"`, `"body.NAME"`, `"body"` for the whole of it, or a constant.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(
+    untagged,
+    expecting = "expected `\"path.NAME\"`, `\"query.NAME\"`, `\"body.NAME\"`, `\"body\"` or `{ value = CONSTANT }`"
+)]
+pub(crate) enum Argument {
+    /// A place in the request.
+    From(String),
+    /// A constant.
+    Fixed(Fixed),
+}
+
+/// A constant.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Fixed {
+    /// What the tool gets, whatever the request says. Example: `value = "shared"`
+    pub(crate) value: serde_json::Value,
 }
 
 /// How callers over HTTP say who they are, beside the keys of agents.

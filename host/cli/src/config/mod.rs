@@ -8,13 +8,14 @@ mod units;
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
 use portcullis_audit::Secret;
 use portcullis_catalogue::PluginSpec;
-use portcullis_gateway::OAuth;
+use portcullis_gateway::{OAuth, RouteTable};
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_store::{BucketPattern, Durability, Limits};
 
@@ -50,6 +51,8 @@ pub(crate) struct Config {
     pub(crate) oauth: Option<OAuth>,
     /// The plugins, by name.
     pub(crate) plugins: Vec<PluginSpec>,
+    /// The routes, for [`Gateway::replace_routes`](portcullis_gateway::Gateway::replace_routes).
+    pub(crate) routes: Arc<RouteTable>,
 }
 
 /// The door of HTTP, but for its address.
@@ -112,12 +115,16 @@ impl Config {
         })?;
         // A bare file name has an empty parent, which is the current folder.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        resolve::resolve(file, folder).map_err(|wrong| Fault::of_lines([invalid(), wrong.message], Some(wrong.hint)))
+        resolve::resolve(file, folder).map_err(|wrong| {
+            let place = wrong.at.map(|at| place(&text, at)).unwrap_or_default();
+            Fault::of_lines([invalid(), format!("{place}{}", wrong.message)], Some(wrong.hint))
+        })
     }
 
-    /// This configuration with the plugins, roles and agents of another.
+    /// This configuration with the plugins, routes, roles and agents of another.
     pub(crate) fn with_plugins_of(&self, other: &Self) -> Self {
-        Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), ..self.clone() }
+        let routes = Arc::clone(&other.routes);
+        Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), routes, ..self.clone() }
     }
 
     /// Whether callers over HTTP have to say who they are.

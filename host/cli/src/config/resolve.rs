@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, net::IpAddr, path::Path, sync::Arc, time::Durat
 use ipnet::IpNet;
 use portcullis_audit::Secret;
 use portcullis_catalogue::{PluginSpec, ToolSpec};
-use portcullis_gateway::OAuth;
+use portcullis_gateway::{OAuth, Route, RouteError, RouteTable, Source};
 use portcullis_policy::{
     AgentName, Allowance, AllowanceOverride, Annotations, Confirm, Limits, LimitsOverride, PluginName, SecretSource,
     Statutes, StatutesError, ToolName, snake_case,
 };
 use portcullis_store::{BucketPattern, Durability};
+use toml::Spanned;
 
 use crate::config::{BucketSpec, Config, DoorSpec, StoreAt, file};
 
@@ -18,10 +19,12 @@ use crate::config::{BucketSpec, Config, DoorSpec, StoreAt, file};
 pub(super) struct Wrong {
     pub(super) message: String,
     pub(super) hint: String,
+    /// Where in the file, in bytes from its beginning, where that is known.
+    pub(super) at: Option<usize>,
 }
 
 fn wrong<T>(message: String, hint: impl Into<String>) -> Result<T, Wrong> {
-    Err(Wrong { message, hint: hint.into() })
+    Err(Wrong { message, hint: hint.into(), at: None })
 }
 
 /// Most calls that wait: with as many as can compute, their sandboxes take 80 TiB of the 128 TiB of addresses that a process
@@ -72,7 +75,9 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         wrong(error.to_string(), hint)
     })?;
     let state_dir = folder.join(file.state_dir);
+    let routes = routes(file.routes)?;
     Ok(Config {
+        routes,
         store: store(file.store, &secrets)?,
         buckets: file.buckets.into_iter().map(|(name, written)| bucket(&name, &written)).collect::<Result<_, _>>()?,
         state_dir,
@@ -87,6 +92,44 @@ pub(super) fn resolve(file: file::File, folder: &Path) -> Result<Config, Wrong> 
         statutes,
         plugins: plugins.collect::<Result<_, _>>()?,
     })
+}
+
+/// The routes, each fault at its place in the file.
+fn routes(written: Vec<Spanned<file::Route>>) -> Result<Arc<RouteTable>, Wrong> {
+    let places: Vec<_> = written.iter().map(|route| route.span().start).collect();
+    let at = |at: usize, error: RouteError| {
+        let message = format!("`routes` no. {}: {error}", at + 1);
+        Wrong { message, hint: error.hint, at: places.get(at).copied() }
+    };
+    let read = written.into_iter().enumerate().map(|(number, written)| {
+        let file::Route { method, path, tool, arguments, description } = written.into_inner();
+        let arguments = arguments.into_iter().map(|(name, argument)| source(name, argument)).collect::<Result<_, _>>();
+        let route = arguments.and_then(|arguments| Route::new(&method, &path, &tool, arguments, description));
+        route.map_err(|error| at(number, error))
+    });
+    let table = RouteTable::new(read.collect::<Result<_, _>>()?);
+    table.map(Arc::new).map_err(|(number, error)| at(number, error))
+}
+
+fn source(name: String, argument: file::Argument) -> Result<(String, Source), RouteError> {
+    let wrong = |why: String, hint: String| Err(RouteError { key: "arguments", why, hint });
+    match argument {
+        file::Argument::From(written) => match Source::read(&written) {
+            Ok(source) => Ok((name, source)),
+            Err(why) => {
+                let constant = serde_json::Value::from(written);
+                wrong(
+                    format!("`{}`: {why}", name.escape_debug()),
+                    format!("for a constant: {name} = {{ value = {constant} }}"),
+                )
+            }
+        },
+        file::Argument::Fixed(file::Fixed { value }) if value.is_null() => wrong(
+            format!("`{}`: a constant is a text, a number, a list or a table", name.escape_debug()),
+            "value = \"shared\"".into(),
+        ),
+        file::Argument::Fixed(file::Fixed { value }) => Ok((name, Source::Constant(value))),
+    }
 }
 
 fn oauth(written: file::OAuth, has_roles: bool, folder: &Path) -> Result<OAuth, Wrong> {

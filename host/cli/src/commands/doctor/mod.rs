@@ -115,7 +115,8 @@ fn state(host: &Host, findings: &mut Vec<Finding>) {
 }
 
 async fn plugins(host: &Host, config: Config, findings: &mut Vec<Finding>) {
-    let wrong = host.catalogue.apply(config.plugins).await.err().unwrap_or_default();
+    let Config { plugins, routes, .. } = config;
+    let wrong = host.catalogue.apply(plugins).await.err().unwrap_or_default();
     findings.extend(wrong.iter().map(|error| bad(error.to_string(), error.hint())));
     render::waiting("compiling what is not in the cache…", host.catalogue.settled()).await;
     let snapshot = host.catalogue.snapshot();
@@ -137,6 +138,11 @@ async fn plugins(host: &Host, config: Config, findings: &mut Vec<Finding>) {
         });
         findings.extend(plugin.warnings.iter().map(|warning| good(format!("plugin `{name}` warns: {warning}"))));
     }
+    let misfits = routes.misfits(&snapshot);
+    if misfits.is_empty() && !routes.is_empty() {
+        findings.push(good("each route calls a tool that is served and takes what it gives"));
+    }
+    findings.extend(misfits.iter().map(|misfit| bad(misfit.to_string(), misfit.hint())));
 }
 
 /// What does not depend on a configuration.

@@ -1,0 +1,210 @@
+//! The door of routes: which one a request is of, for this caller; the rest is the pipeline's.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    body::{Bytes, to_bytes},
+    extract::{Request, State},
+    http::{
+        HeaderName, HeaderValue, Method as Verb, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+        request::Parts,
+    },
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use portcullis_catalogue::{Snapshot, Tool};
+use portcullis_policy::{Principal, decide};
+
+use super::{
+    answer::{Problem, allowing, answer},
+    arguments::{BadRequest, arguments},
+    misfit::misfit,
+    openapi::Documents,
+    origin::Hosts,
+    route::{Method, Route},
+    shape::Schema,
+    table::Matched,
+};
+use crate::{
+    auth::Caller,
+    consent::Consent,
+    pipeline::{Gateway, Incoming, MAX_MESSAGE},
+};
+
+/// Where the routes are described.
+const DESCRIPTION: &str = "/openapi.json";
+/// The methods of the description.
+const TO_LOOK: &str = "GET, HEAD, OPTIONS";
+/// What no browser should guess otherwise.
+const NO_SNIFF: (HeaderName, HeaderValue) = (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+
+/// The door.
+#[derive(Debug)]
+pub(crate) struct RouteDoor {
+    gateway: Arc<Gateway>,
+    hosts: Hosts,
+    /// Names of this machine, of which pages may ask.
+    own: &'static [&'static str],
+    documents: Documents,
+}
+
+impl RouteDoor {
+    /// Over `gateway`, for a host of these names that calls itself `title`.
+    pub(crate) fn new(gateway: Arc<Gateway>, hosts: Hosts, own: &'static [&'static str], title: &str) -> Arc<Self> {
+        let documents = Documents::new(title, gateway.keeper());
+        Arc::new(Self { gateway, hosts, own, documents })
+    }
+
+    async fn answer(&self, head: Parts, body: Bytes, principal: Principal) -> Response {
+        let received = Instant::now();
+        if let Err(stranger) = self.hosts.check(&head.uri, &head.headers, self.own) {
+            return Problem::from(stranger).into_response();
+        }
+        if head.uri.path() == DESCRIPTION {
+            return self.describe(&head, &principal);
+        }
+        let (table, snapshot) = (self.gateway.routes(), self.gateway.catalogue().snapshot());
+        // A route that this caller does not see is none: what remains decides which one is meant, and what is allowed.
+        let (seen, hidden): (Vec<_>, Vec<_>) = table
+            .of_path(head.uri.path())
+            .map(|matched| (seen(&snapshot, &principal, matched.route), matched))
+            .partition(|(tool, _)| tool.is_some());
+        let wanted = method(&head.method);
+        let of_method = |(_, matched): &&(Option<&Tool>, Matched<'_>)| Some(matched.route.method()) == wanted;
+        if let Some((Some(tool), matched)) = seen.iter().find(of_method) {
+            return match given(matched, &head, &body, tool) {
+                Ok(incoming) => self.call(matched.route, incoming, &principal, received).await,
+                Err(bad) => Problem::from(bad).into_response(),
+            };
+        }
+        if let Some((_, matched)) = hidden.iter().find(of_method) {
+            self.turn_away(matched, &head, &body, &snapshot, &principal, received).await;
+        }
+        let allow = allow(seen.iter().map(|(_, matched)| matched.route.method()));
+        match allow {
+            None => Problem::not_found().into_response(),
+            Some(allow) if head.method == Verb::OPTIONS => allowing(StatusCode::NO_CONTENT.into_response(), &allow),
+            Some(allow) => allowing(Problem::method_not_allowed().into_response(), &allow),
+        }
+    }
+
+    /// The call, along the path of every call. Dropped with the connection, it stops the guest.
+    async fn call(
+        &self,
+        route: &Route,
+        arguments: serde_json::Map<String, serde_json::Value>,
+        principal: &Principal,
+        received: Instant,
+    ) -> Response {
+        let (tool, shown) = (route.tool().as_str(), Some(route.as_str()));
+        let call = Incoming { principal, tool, arguments, reports: None, received, consent: Consent::Nobody, route: shown };
+        answer(route, Box::pin(self.gateway.call(call)).await)
+    }
+
+    /// Has a call that this caller may not make denied, and so recorded. It learns nothing of it.
+    async fn turn_away(
+        &self,
+        matched: &Matched<'_>,
+        head: &Parts,
+        body: &Bytes,
+        snapshot: &Snapshot,
+        principal: &Principal,
+        received: Instant,
+    ) {
+        let tool = snapshot.tool(matched.route.tool().as_str());
+        // One that is served and allowed is hidden since it does not fit its tool.
+        let Some(tool) = tool.filter(|tool| decide(principal, tool.rules()).is_err()) else { return };
+        if let Ok(arguments) = given(matched, head, body, tool) {
+            // Should it be allowed since a moment ago, it is made as it was asked for, and its answer is for nobody.
+            drop(self.call(matched.route, arguments, principal, received).await);
+        }
+    }
+
+    fn describe(&self, head: &Parts, principal: &Principal) -> Response {
+        match head.method {
+            Verb::GET | Verb::HEAD => {
+                let table = self.gateway.routes();
+                let snapshot = self.gateway.catalogue().snapshot();
+                let visible = |route: &Route| seen(&snapshot, principal, route).cloned();
+                self.documents.answer(&head.headers, principal, &snapshot, &table, visible)
+            }
+            Verb::OPTIONS => allowing(StatusCode::NO_CONTENT.into_response(), TO_LOOK),
+            _ => allowing(Problem::method_not_allowed().into_response(), TO_LOOK),
+        }
+    }
+}
+
+/// The tool of a route, where it is served, takes what the route gives, and may be called by this principal.
+fn seen<'a>(snapshot: &'a Snapshot, principal: &Principal, route: &Route) -> Option<&'a Tool> {
+    let tool = snapshot.tool(route.tool().as_str())?;
+    let fits = misfit(route, tool.definition()).is_none();
+    (fits && decide(principal, tool.rules()).is_ok()).then_some(tool)
+}
+
+fn given(
+    matched: &Matched<'_>,
+    head: &Parts,
+    body: &Bytes,
+    tool: &Tool,
+) -> Result<serde_json::Map<String, serde_json::Value>, BadRequest> {
+    let schema = Schema::new(&tool.definition().input_schema);
+    arguments(matched, &head.uri, &head.headers, body, schema)
+}
+
+/// The method of routes that a request's method asks for: of `HEAD` the answer to `GET` is wanted, without its body.
+fn method(verb: &Verb) -> Option<Method> {
+    match verb.as_str() {
+        "HEAD" => Some(Method::Get),
+        verb => Method::ALL.into_iter().find(|method| method.as_str() == verb),
+    }
+}
+
+/// The methods of a path, as `Allow` has them; none where there is nothing.
+fn allow(methods: impl Iterator<Item = Method>) -> Option<String> {
+    let there: Vec<_> = methods.collect();
+    let names = Method::ALL.into_iter().filter(|method| there.contains(method)).map(|method| match method {
+        Method::Get => "GET, HEAD",
+        Method::Post | Method::Put | Method::Patch | Method::Delete => method.as_str(),
+    });
+    let names: Vec<_> = names.chain(["OPTIONS"]).collect();
+    (!there.is_empty()).then(|| names.join(", "))
+}
+
+/// Answers a request of a route.
+pub(crate) async fn respond(State(door): State<Arc<RouteDoor>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    // The layer before this one has read it, within the same bound.
+    let Ok(body) = to_bytes(body, MAX_MESSAGE).await else {
+        return Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE).into_response();
+    };
+    // The layer before this one has found out who it is: without it nobody vouches.
+    let Some(Caller(principal)) = head.extensions.get::<Caller>().cloned() else {
+        return Problem::not_found().into_response();
+    };
+    door.answer(head, body, principal).await
+}
+
+/// The outermost layer: without routes there is nothing here, for nobody; and whatever is refused further in says why.
+pub(crate) async fn is_open(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
+    if gateway.routes().is_empty() {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let mut response = next.run(request).await;
+    let status = response.status();
+    if status.is_client_error() && !response.headers().contains_key(CONTENT_TYPE) {
+        let told = Problem::of_status(status).into_response();
+        let (told, body) = told.into_parts();
+        *response.body_mut() = body;
+        for (name, value) in [CONTENT_TYPE, CACHE_CONTROL].into_iter().filter_map(|name| {
+            let value = told.headers.get(&name).cloned();
+            Some((name, value?))
+        }) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    let (name, value) = NO_SNIFF;
+    response.headers_mut().insert(name, value);
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
