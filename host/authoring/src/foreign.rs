@@ -165,8 +165,8 @@ impl Job {
             io::ErrorKind::NotFound => ToolError::Missing { what: program, hint: toolchain.hint().into() },
             _ => ToolError::Run { program, source },
         })?;
-        let out = running.stdout().map(|pipe| Running::reading(pipe, |pipe| tail(pipe)));
-        let err = running.stderr().map(|pipe| Running::reading(pipe, |pipe| tail(pipe)));
+        let out = running.stdout().map(|pipe| Running::reading(pipe, tail));
+        let err = running.stderr().map(|pipe| Running::reading(pipe, tail));
         let status = running.wait(TIME, stop)?;
         let [out, err] = [out, err].map(|reading| reading.and_then(|reading| reading.end()).unwrap_or_default());
         if !status.success() {
