@@ -21,6 +21,7 @@ mod grants;
 mod harden;
 mod host;
 mod kv;
+mod languages;
 mod limits;
 mod oauth;
 mod plugins;

@@ -13,6 +13,20 @@ pub(crate) fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests")
 }
 
+/// The folder of the toolchains, for programs that look there. Where it lacks `part`, says so and gives `None`, as
+/// [`script`] does.
+pub(crate) fn toolchain(part: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("PORTCULLIS_TOOLS").map_or_else(|| tests().join(".tools"), PathBuf::from);
+    if named.join(part).exists() {
+        return Some(named);
+    }
+    let missing = format!("skipped: needs what `tests/setup/run` installs: {part}");
+    let required = std::env::var("PORTCULLIS_REQUIRE").is_ok_and(|required| required == "all");
+    assert!(!required, "{missing}");
+    eprintln!("{missing}");
+    None
+}
+
 /// Runs a script of `tests/`. Where what it needs is not installed, says so and gives `None`, unless
 /// `PORTCULLIS_REQUIRE=all` makes that a failure.
 pub(crate) fn script(name: &str, arguments: &[&str]) -> Option<Output> {

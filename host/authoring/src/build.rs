@@ -1,4 +1,4 @@
-//! From a plugin's folder to `dist/NAME.wasm`: cargo builds, the doc comments and the requests go in.
+//! From a plugin's folder to `dist/NAME.wasm`: its toolchain builds, the doc comments and the requests go in.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -8,20 +8,22 @@ use portcullis_policy::PluginName;
 
 use crate::cargo::{self, CargoError};
 use crate::descriptions::{Descriptions, decode_component, describe};
-use crate::find::{self, NotBuilt};
+use crate::find::{self, Candidate, NotBuilt};
+use crate::foreign::{self, ToolError};
+use crate::process::{ProcessError, Stop};
 use crate::requests::{Requests, RequestsError};
 use crate::sections::{self, SectionsError};
 
 /// Where finished components lie, beneath the plugin's folder.
 const DIST: &str = "dist";
-/// The plugin's WIT package, as `wit-bindgen` expects it.
-const WIT: &str = "wit";
 
 /// How to build.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct BuildOptions {
     /// Leave out cargo's progress; errors and warnings of the compiler come all the same.
     pub quiet: bool,
+    /// Ends the build early.
+    pub stop: Stop,
 }
 
 /// A plugin that was built.
@@ -40,7 +42,7 @@ pub struct Built {
 /// Why a plugin was not built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// The folder holds no Rust plugin.
+    /// The folder holds no plugin.
     #[error("`{}` is {reason}", dir.display())]
     NotBuilt {
         /// The folder.
@@ -61,13 +63,21 @@ pub enum BuildError {
     /// Cargo made no component.
     #[error(transparent)]
     Cargo(#[from] CargoError),
+    /// The toolchain of JavaScript or Python made no component.
+    #[error("`{}` is not built", dir.display())]
+    Tool {
+        /// The plugin's folder.
+        dir: PathBuf,
+        /// Why not.
+        source: ToolError,
+    },
     /// `requests.toml` is at fault.
     #[error(transparent)]
     Requests(#[from] RequestsError),
-    /// What cargo made is no component.
+    /// What the toolchain made is no component.
     #[error("`{}` is no component: {message}", path.display())]
     NoComponent {
-        /// The file that cargo made.
+        /// The file that cargo made, or the plugin's folder.
         path: PathBuf,
         /// Why not.
         message: String,
@@ -75,7 +85,7 @@ pub enum BuildError {
     /// The sections cannot be added.
     #[error("cannot add the descriptions to `{}`", path.display())]
     Sections {
-        /// The file that cargo made.
+        /// The file that cargo made, or the plugin's folder.
         path: PathBuf,
         /// Why not.
         source: SectionsError,
@@ -88,6 +98,7 @@ impl BuildError {
         match self {
             Self::NotBuilt { reason, .. } => reason.hint(),
             Self::Cargo(error) => error.hint(),
+            Self::Tool { source, .. } => source.hint(),
             Self::Requests(error) => error.hint(),
             Self::Sections { source: SectionsError::TooLarge { .. }, .. } => {
                 Some("shorten the doc comments of the WIT".into())
@@ -95,39 +106,92 @@ impl BuildError {
             Self::File { .. } | Self::NoComponent { .. } | Self::Sections { .. } => None,
         }
     }
+
+    /// Whether something has to be installed before anything in that language can be built; the hint says what.
+    pub fn is_missing_tool(&self) -> bool {
+        match self {
+            Self::Cargo(error) => error.is_missing_tool(),
+            Self::Tool { source, .. } => matches!(source, ToolError::Missing { .. }),
+            Self::NotBuilt { .. }
+            | Self::File { .. }
+            | Self::Requests(_)
+            | Self::NoComponent { .. }
+            | Self::Sections { .. } => false,
+        }
+    }
+
+    /// Whether somebody has stopped it.
+    pub fn is_stopped(&self) -> bool {
+        match self {
+            Self::Cargo(CargoError::Process(ended)) | Self::Tool { source: ToolError::Process(ended), .. } => {
+                matches!(ended, ProcessError::Stopped)
+            }
+            _ => false,
+        }
+    }
+
+    /// The last of what a toolchain said that refused the plugin, where it did not say it itself. It may quote the source:
+    /// to be escaped.
+    pub fn said(&self) -> Option<&str> {
+        match self {
+            Self::Tool { source: ToolError::Refused { said, .. }, .. } => Some(said),
+            _ => None,
+        }
+    }
 }
 
-/// Builds the Rust plugin in `dir` and writes its component to `dist/` there.
+/// Builds the plugin in `dir` and writes its component to `dist/` there.
 ///
-/// Blocks until the compiler is done, which takes seconds to minutes; its messages go to stderr as they come. The same
-/// sources give the same bytes. The file appears whole or not at all.
+/// Blocks until the toolchain is done, which takes seconds to minutes, and at most 30 for Rust and 5 for the others.
+/// Cargo's messages go to stderr as they come; of the others the last are in the error. The same Rust sources give the same
+/// bytes; JavaScript and Python components have a seed of their own in each build. The file appears whole or not at all.
 ///
 /// # Errors
-/// When the target `wasm32-wasip2` or the toolchain is missing, when the folder holds no plugin, the compiler refuses
-/// it, or `requests.toml` is wrong. Missing and unreadable descriptions are warnings.
-pub fn build(dir: &Path, options: BuildOptions) -> Result<Built, BuildError> {
+/// When the toolchain is missing or something of it, when the folder holds no plugin, the compiler refuses it, or
+/// `requests.toml` is wrong. Missing and unreadable descriptions are warnings; so are those of Rust without WIT, and
+/// JavaScript and Python need it to be built.
+pub fn build(dir: &Path, options: &BuildOptions) -> Result<Built, BuildError> {
     build_into(dir, options, None)
 }
 
 /// [`build`], where cargo keeps its files in `target` instead of where its configuration says.
-fn build_into(dir: &Path, options: BuildOptions, target: Option<&Path>) -> Result<Built, BuildError> {
+fn build_into(dir: &Path, options: &BuildOptions, target: Option<&Path>) -> Result<Built, BuildError> {
     let dir = dir.canonicalize().map_err(|source| file("read", dir, source))?;
     let not_built = |reason| BuildError::NotBuilt { dir: dir.clone(), reason };
     // Before the compiler runs: what is wrong here is told at once.
-    find::can_build(&dir).map_err(|source| file("read", &dir, source))?.map_err(not_built)?;
+    let candidate = find::can_build(&dir).map_err(|source| file("read", &dir, source))?.map_err(not_built)?;
     let requests = Requests::read(&dir)?;
-    let made = cargo::run(&dir, options.quiet, target)?;
-    let name =
-        find::name_of(&made.manifest).map_err(|source| file("read", &made.manifest, source))?.map_err(not_built)?;
-    let raw = fs::read(&made.file).map_err(|source| file("read", &made.file, source))?;
-    let (bytes, warnings) = assemble(&made.file, &raw, &dir.join(WIT), &requests)?;
+    let tool = |source| BuildError::Tool { dir: dir.clone(), source };
+    let (name, from, raw, wit) = match candidate {
+        Candidate::Rust => {
+            let made = cargo::run(&dir, options.quiet, target, &options.stop)?;
+            let read = find::name_of(&made.manifest).map_err(|source| file("read", &made.manifest, source))?;
+            let raw = fs::read(&made.file).map_err(|source| file("read", &made.file, source))?;
+            (read.map_err(not_built)?, made.file, raw, dir.join(foreign::WIT))
+        }
+        Candidate::JavaScript(manifest) => {
+            let wit = dir.join(&manifest.wit);
+            let key = "write in `package.json`, in `portcullis`: \"world\": \"WORLD\"";
+            let world = foreign::world(&wit, manifest.world.as_deref(), key).map_err(tool)?;
+            let raw = manifest.build(&dir, &world, &options.stop).map_err(tool)?;
+            (manifest.name, dir.clone(), raw, wit)
+        }
+        Candidate::Python(manifest) => {
+            let wit = dir.join(&manifest.wit);
+            let key = "write in `pyproject.toml`, in `[tool.portcullis]`: world = \"WORLD\"";
+            let world = foreign::world(&wit, manifest.world.as_deref(), key).map_err(tool)?;
+            let raw = manifest.build(&dir, &world, &options.stop).map_err(tool)?;
+            (manifest.name, dir.clone(), raw, wit)
+        }
+    };
+    let (bytes, warnings) = assemble(&from, &raw, &wit, &requests)?;
     let component = dir.join(DIST).join(format!("{name}.wasm"));
     write_whole(&component, &bytes)?;
     Ok(Built { name, component, bytes, warnings })
 }
 
 /// The component with the doc comments of the WIT package at `wit` (a folder with its `deps`, or a file) and with these
-/// requests, and the warnings. What `build` does once cargo is done, for components that others made.
+/// requests, and the warnings. What `build` does once the toolchain is done, for components that others made.
 ///
 /// # Errors
 /// When the bytes are no component, and when there is more text than the host reads.

@@ -3,13 +3,18 @@
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use cargo_metadata::{CrateType, Message};
 
 use crate::find::CDYLIB_HINT;
+use crate::process::{ProcessError, Running, Stop};
 
 /// The target that plugins are built for.
 pub const WASM_TARGET: &str = "wasm32-wasip2";
+/// What a build may take: it may have to fetch and compile all that a plugin depends on, on a slow machine. A build script
+/// runs in it, and may never end.
+const TIME: Duration = Duration::from_secs(30 * 60);
 
 /// Why cargo made no component.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +30,9 @@ pub enum CargoError {
         /// What happened.
         source: io::Error,
     },
+    /// It was started, and did not come to its own end.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
     /// Cargo's reports cannot be read.
     #[error("cannot read what cargo reports")]
     Report(#[source] io::Error),
@@ -62,7 +70,20 @@ impl CargoError {
             }
             Self::NoComponent { .. } => Some(CDYLIB_HINT.into()),
             Self::Several { .. } => Some("build the folder of one of them".into()),
-            Self::Run { .. } | Self::Report(_) | Self::Refused { .. } => None,
+            Self::Run { .. } | Self::Process(_) | Self::Report(_) | Self::Refused { .. } => None,
+        }
+    }
+
+    /// Whether something has to be installed before anything can be built.
+    pub(crate) fn is_missing_tool(&self) -> bool {
+        match self {
+            Self::MissingTarget => true,
+            Self::Run { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Process(_)
+            | Self::Report(_)
+            | Self::Refused { .. }
+            | Self::NoComponent { .. }
+            | Self::Several { .. } => false,
         }
     }
 }
@@ -78,7 +99,7 @@ pub(crate) struct Artefact {
 }
 
 /// Builds the package in `dir`, an absolute path. The compiler's messages go to stderr as they come.
-pub(crate) fn run(dir: &Path, quiet: bool, target: Option<&Path>) -> Result<Artefact, CargoError> {
+pub(crate) fn run(dir: &Path, quiet: bool, target: Option<&Path>, stop: &Stop) -> Result<Artefact, CargoError> {
     require_target(dir)?;
     let mut cargo = Command::new("cargo");
     cargo
@@ -86,20 +107,17 @@ pub(crate) fn run(dir: &Path, quiet: bool, target: Option<&Path>) -> Result<Arte
         .args(["build", "--release", "--target", WASM_TARGET, "--message-format=json-render-diagnostics"])
         .args(quiet.then_some("--quiet"))
         .args(target.iter().flat_map(|target| [Path::new("--target-dir"), target]))
-        .stdin(Stdio::null())
         .stdout(Stdio::piped());
     let start = |source| CargoError::Run { program: "cargo", source };
-    let mut child = cargo.spawn().map_err(start)?;
-    let made = match child.stdout.take() {
-        Some(reports) => components(dir, reports),
-        None => Ok(Vec::new()),
-    };
-    // Waited for in any case: a child that nobody waits for stays behind.
-    let status = child.wait().map_err(start)?;
+    let mut running = Running::start(&mut cargo, "cargo").map_err(start)?;
+    let own = dir.to_owned();
+    let reports = running.stdout().map(|pipe| Running::reading(pipe, move |pipe| components(&own, pipe)));
+    let status = running.wait(TIME, stop)?;
     if !status.success() {
         return Err(CargoError::Refused { dir: dir.into(), status });
     }
-    let mut made = made?;
+    let cut = || Err(CargoError::Report(io::ErrorKind::UnexpectedEof.into()));
+    let mut made = reports.map_or_else(|| Ok(Vec::new()), |reports| reports.end().unwrap_or_else(cut))?;
     match (made.pop(), made.is_empty()) {
         (None, _) => Err(CargoError::NoComponent { dir: dir.into() }),
         (Some(only), true) => Ok(only),

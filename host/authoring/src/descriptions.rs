@@ -15,6 +15,8 @@ use wit_parser::{
 
 /// The longest description that a tool may have (`THREATS.md`, "Definitions and bytes"), in bytes.
 const MAX_DESCRIPTION: usize = 4 << 10;
+/// The instance that componentize-py exports beside those of the WIT; the host makes no tools of it.
+const STRAY_INSTANCE: &str = "exports";
 /// How many names a warning lists: the rest is counted.
 const NAMES_IN_WARNING: usize = 5;
 
@@ -235,7 +237,7 @@ impl<'a> Matching<'a> {
     fn interface(&mut self, name: &str, built: &Interface, exported: bool) -> InterfaceDocs {
         let mut docs = InterfaceDocs::default();
         let Some(source) = self.source_interface(name) else {
-            if exported {
+            if exported && name != STRAY_INSTANCE {
                 self.warnings
                     .push(format!("the tools of `{name}` have no descriptions: the WIT has no such interface"));
             }

@@ -1,6 +1,7 @@
 //! The drawing office: building plugins and watching their sources.
 //!
-//! It knows cargo and the layout of a plugin's folder; `serve` does without it. Nothing of a plugin runs here.
+//! It knows cargo, Node, componentize-py and the layout of a plugin's folder; `serve` does without it. What a source does
+//! while it is built it does in a process of the toolchain; nothing of a plugin runs here.
 
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -18,13 +19,19 @@ mod build;
 mod cargo;
 mod descriptions;
 mod find;
+mod foreign;
+mod javascript;
+mod process;
+mod python;
 mod requests;
 mod sections;
 mod watch;
 
 pub use build::{BuildError, BuildOptions, Built, build, finish};
 pub use cargo::{CargoError, WASM_TARGET, has_wasm_target};
-pub use find::{FindError, Found, LeftOut, NotBuilt, PluginSource, find_plugins};
+pub use find::{FindError, Found, Language, LeftOut, NotBuilt, PluginSource, find_plugins};
+pub use foreign::ToolError;
+pub use process::{ProcessError, Stop};
 pub use requests::{Requests, RequestsError};
 pub use sections::{DOCS, PACKAGE_DOCS, REQUESTS, SectionsError};
 pub use watch::{DEBOUNCE, Watch, WatchError, watch};

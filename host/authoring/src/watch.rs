@@ -9,7 +9,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::find::PluginSource;
+use crate::find::{self, Language, PluginSource};
 use crate::requests;
 
 /// How long a folder must be still: an editor writes a file in several steps, and version control writes many files.
@@ -17,10 +17,14 @@ pub const DEBOUNCE: Duration = Duration::from_millis(200);
 /// After how many times [`DEBOUNCE`] a folder that is never still is told of all the same.
 const MOST_WAITS: u32 = 10;
 
-/// The folders of a plugin that its component is made from, with all that is in them.
+/// The folders of a Rust plugin that its component is made from, with all that is in them.
 const FOLDERS: [&str; 2] = ["src", "wit"];
-/// The files of a plugin that its component is made from. Not `Cargo.lock`: a build may write it.
+/// The files of a Rust plugin that its component is made from. Not `Cargo.lock`: a build may write it.
 const FILES: [&str; 3] = ["Cargo.toml", "build.rs", requests::FILE];
+
+/// Endings of the files that JavaScript and Python plugins are made from, in any folder of theirs but those of tools. What a
+/// plugin is given to read (`data/`), its cases and its pages are none.
+const ENDINGS: [&str; 8] = ["js", "mjs", "cjs", "json", "py", "pyi", "toml", "wit"];
 
 /// Why nothing is watched.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +45,8 @@ impl WatchError {
 /// A watch on the sources of plugins; ends when it is dropped.
 pub struct Watch {
     watcher: RecommendedWatcher,
-    dirs: Vec<PathBuf>,
+    /// Of each plugin.
+    dirs: Vec<(PathBuf, Language)>,
     seen: Arc<Seen>,
     debounce: Duration,
 }
@@ -71,8 +76,8 @@ impl Seen {
     }
 }
 
-/// Watches what these plugins are made from: `src/`, `wit/`, `Cargo.toml`, `build.rs` and `requests.toml`. Not
-/// `target/` and `dist/`, which a build writes.
+/// Watches what these plugins are made from: of Rust `src/`, `wit/`, `Cargo.toml`, `build.rs` and `requests.toml`, of the
+/// others what ends as sources do. Not `target/`, `dist/`, `node_modules/` and the like, which tools write.
 ///
 /// # Errors
 /// When a folder cannot be watched.
@@ -80,7 +85,10 @@ pub fn watch(sources: &[PluginSource], debounce: Duration) -> Result<Watch, Watc
     let dirs = sources
         .iter()
         // Events name real paths.
-        .map(|source| source.dir.canonicalize().map_err(|error| failed(&source.dir, error.into())))
+        .map(|source| {
+            let dir = source.dir.canonicalize().map_err(|error| failed(&source.dir, error.into()))?;
+            Ok((dir, source.language))
+        })
         .collect::<Result<Vec<_>, _>>()?;
     let seen = Arc::new(Seen::default());
     let (for_events, watched) = (Arc::clone(&seen), dirs.clone());
@@ -128,12 +136,17 @@ impl Watch {
 
     /// Watches a plugin's folders, those anew that are watched already.
     fn attach(&mut self, index: usize) -> Result<(), WatchError> {
-        let Some(dir) = self.dirs.get(index) else {
+        let Some((dir, language)) = self.dirs.get(index) else {
             return Ok(());
         };
-        let folders = FOLDERS.map(|folder| (dir.join(folder), RecursiveMode::Recursive));
+        let folders = match language {
+            Language::Rust => FOLDERS.map(|folder| dir.join(folder)).into(),
+            // One by one: `node_modules` has more folders than a system watches.
+            Language::JavaScript | Language::Python => find::subfolders(dir).unwrap_or_default(),
+        };
+        let folders = folders.into_iter().filter(|path| path.is_dir()).map(|path| (path, RecursiveMode::Recursive));
         let itself = (dir.clone(), RecursiveMode::NonRecursive);
-        for (path, mode) in folders.into_iter().filter(|(path, _)| path.is_dir()).chain([itself]) {
+        for (path, mode) in folders.chain([itself]) {
             self.watcher.watch(&path, mode).map_err(|error| failed(&path, error))?;
         }
         Ok(())
@@ -145,25 +158,33 @@ fn failed(path: &Path, source: notify::Error) -> WatchError {
 }
 
 /// The plugins whose sources an event is about.
-fn affected(event: &Event, dirs: &[PathBuf]) -> BTreeSet<usize> {
+fn affected(event: &Event, dirs: &[(PathBuf, Language)]) -> BTreeSet<usize> {
     // A build reads the sources: an event for each read would start the next build.
     if matches!(event.kind, EventKind::Access(_)) {
         return BTreeSet::new();
     }
-    let is_source = |path: &Path, dir: &Path| {
-        let Ok(inside) = path.strip_prefix(dir) else {
-            return false;
-        };
-        let mut parts = inside.iter();
-        let first = parts.next().and_then(|part| part.to_str()).unwrap_or_default();
-        FOLDERS.contains(&first) || (FILES.contains(&first) && parts.next().is_none())
+    let of = |(dir, language): &(PathBuf, Language)| {
+        event.paths.iter().filter_map(|path| path.strip_prefix(dir).ok()).any(|inside| is_source(inside, *language))
     };
-    let paths = &event.paths;
-    dirs.iter()
-        .enumerate()
-        .filter(|(_, dir)| paths.iter().any(|path| is_source(path, dir)))
-        .map(|(index, _)| index)
-        .collect()
+    dirs.iter().enumerate().filter(|(_, plugin)| of(plugin)).map(|(index, _)| index).collect()
+}
+
+/// Whether a component is made from this path in its plugin's folder.
+fn is_source(inside: &Path, language: Language) -> bool {
+    match language {
+        Language::Rust => {
+            let mut parts = inside.iter();
+            let first = parts.next().and_then(|part| part.to_str()).unwrap_or_default();
+            FOLDERS.contains(&first) || (FILES.contains(&first) && parts.next().is_none())
+        }
+        Language::JavaScript | Language::Python => {
+            // Without an ending it may be a folder that was made, moved or removed.
+            let ending = inside.extension().map(|ending| ending.to_str().unwrap_or_default());
+            inside.iter().all(|part| !find::is_skipped(part))
+                && inside.iter().next().is_some()
+                && ending.is_none_or(|ending| ENDINGS.contains(&ending))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -181,7 +202,7 @@ mod tests {
         let dir = root.join(name);
         fs::create_dir_all(dir.join("src")).unwrap();
         fs::write(dir.join("Cargo.toml"), "").unwrap();
-        PluginSource { name: PluginName::new(name).unwrap(), dir }
+        PluginSource { name: PluginName::new(name).unwrap(), dir, language: Language::Rust }
     }
 
     async fn next(watch: &mut Watch) -> Vec<usize> {
@@ -249,6 +270,37 @@ mod tests {
         let waited = tokio::time::timeout(SHORT, watch.changed()).await;
         assert!(waited.is_err());
         watch.debounce = SHORT;
+        assert_eq!(next(&mut watch).await, [0]);
+    }
+
+    #[tokio::test]
+    async fn of_other_languages_what_tools_write_is_no_change() {
+        let root = tempfile::tempdir().unwrap();
+        let mut sources = [plugin(root.path(), "js"), plugin(root.path(), "py")];
+        (sources[0].language, sources[1].language) = (Language::JavaScript, Language::Python);
+        let mut watch = watch(&sources, SHORT).unwrap();
+        let [js, py] = sources.map(|source| source.dir);
+        for (path, changed) in [
+            (js.join("node_modules/a/index.js"), None),
+            (py.join("src/__pycache__/app.pyc"), None),
+            (py.join(".venv/lib/x.py"), None),
+            (js.join("dist/js.wasm"), None),
+            (py.join("customers.csv"), None),
+            (js.join("index.js"), Some(0)),
+            (py.join("src/app.py"), Some(1)),
+            (js.join("package.json"), Some(0)),
+            (py.join("requests.toml"), Some(1)),
+        ] {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, "").unwrap();
+            if let Some(changed) = changed {
+                assert_eq!(next(&mut watch).await, [changed], "{}", path.display());
+            }
+        }
+        // A folder that comes later is watched too.
+        fs::create_dir(js.join("lib")).unwrap();
+        assert_eq!(next(&mut watch).await, [0]);
+        fs::write(js.join("lib/deep.mjs"), "").unwrap();
         assert_eq!(next(&mut watch).await, [0]);
     }
 }

@@ -43,6 +43,9 @@ pub(crate) enum Command {
         harden: Option<Harden>,
     },
     /// Build the plugins in these folders, serve them on this machine, and rebuild on change
+    ///
+    /// A `portcullis.toml` in the folder says what they are called and granted. Nobody has to approve it, and no key is
+    /// asked for.
     Dev {
         /// Folders of plugins, or of such folders
         #[arg(required = true, value_name = "DIR")]
@@ -101,7 +104,11 @@ pub(crate) enum Command {
         name: String,
     },
     /// List the plugins and the state of each
-    List,
+    List {
+        /// Take the plugins from these folders, as `dev` does
+        #[arg(long, value_name = "DIR")]
+        dev: Vec<PathBuf>,
+    },
     /// Call a tool as a client would
     Call {
         /// The tool
@@ -172,7 +179,7 @@ impl Command {
             | Self::Diff { .. }
             | Self::Disable { .. }
             | Self::Remove { .. }
-            | Self::List
+            | Self::List { .. }
             | Self::Call { .. }
             | Self::Explain { .. }
             | Self::Key { .. }

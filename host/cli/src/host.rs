@@ -33,6 +33,8 @@ pub(crate) const APPROVALS: &str = "trust";
 /// How long the store's file may still be locked by a process that has lost the state directory already: the kernel gives the
 /// locks of a process that dies up one after the other.
 const DYING: Duration = Duration::from_secs(5);
+/// Calls at one time where one person tries things out, without a configuration.
+const ONE_PERSON: u32 = 16;
 /// How often to look.
 const DYING_LOOK: Duration = Duration::from_millis(5);
 
@@ -40,6 +42,8 @@ const DYING_LOOK: Duration = Duration::from_millis(5);
 struct Around<'a> {
     /// Where relative directories begin.
     folder: &'a Path,
+    /// A directory that is never granted, beside the state directory.
+    never: Option<&'a Path>,
     reachable: Option<Reachable>,
     /// The store, where the command needs it.
     store: Option<(&'a StoreAt, &'a [BucketSpec])>,
@@ -102,7 +106,7 @@ impl Host {
         reachable: Option<Reachable>,
         opens: Opens,
     ) -> anyhow::Result<Self> {
-        let folder = config.lock.parent().unwrap_or(Path::new(""));
+        let folder = config.folder();
         let opened = match opens {
             Opens::Always => true,
             Opens::WhereGranted => config.shares(),
@@ -113,7 +117,8 @@ impl Host {
         let serves = opens == Opens::Always;
         // Only a host with doors has a use for the issuer's keys.
         let oauth = config.oauth.clone().filter(|_| serves);
-        let around = Around { folder, reachable, store, serves, calls, oauth, patience: config.confirm_timeout };
+        let patience = config.confirm_timeout;
+        let around = Around { folder, never: None, reachable, store, serves, calls, oauth, patience };
         let statutes = config.statutes.clone();
         Self::furnish(&config.state_dir, around, statutes, command, purpose, |state| {
             // A folder of its own: what happens in it is worth looking up, unlike each line of the audit log.
@@ -125,21 +130,27 @@ impl Host {
         })
     }
 
-    /// Puts a house together that serves what this process has built, and needs no approval. A host that `serves` has a store.
-    pub(crate) fn for_what_is_built(state_dir: &Path, calls: u32, command: &str, serves: bool) -> anyhow::Result<Self> {
+    /// Puts a house together that serves what this process has built, and needs no approval: on a state directory and a store of
+    /// its own, for whoever is on this machine. Of a configuration, where there is one, it takes the folder in which relative
+    /// directories begin, the buckets, and how many calls there may be. A host that `serves` has a store in any case.
+    pub(crate) fn for_what_is_built(
+        state_dir: &Path,
+        config: Option<&Config>,
+        command: &str,
+        serves: bool,
+    ) -> anyhow::Result<Self> {
         let embedded = StoreAt::Embedded(Durability::Always);
-        let store = serves.then_some((&embedded, &[][..]));
+        let buckets = config.map_or(&[][..], |config| &config.buckets);
+        let store = (serves || config.is_some_and(Config::shares)).then_some((&embedded, buckets));
         // Without a grant nothing waits.
-        let calls = Calls { computing: calls, waiting: 0 };
-        let around = Around {
-            folder: Path::new(""),
-            reachable: None,
-            store,
-            serves,
-            calls,
-            oauth: None,
-            patience: Duration::ZERO,
-        };
+        let calls = config.map_or(Calls { computing: ONE_PERSON, waiting: 0 }, |config| Calls {
+            computing: config.max_concurrent_calls,
+            waiting: config.max_waiting_calls,
+        });
+        let folder = config.map_or(Path::new(""), Config::folder);
+        let never = config.map(|config| &*config.state_dir);
+        let patience = config.map_or(Duration::ZERO, |config| config.confirm_timeout);
+        let around = Around { folder, never, reachable: None, store, serves, calls, oauth: None, patience };
         let statutes = Statutes::default();
         Self::furnish(state_dir, around, statutes, command, Purpose::Calls, |_| Ok(Admission::Built))
     }
@@ -155,14 +166,15 @@ impl Host {
         raise_descriptors();
         let state = StateDir::open(state_dir).map_err(|error| state_fault(&error))?;
         let (ledger, session) = records(&state, command)?;
-        let Around { folder, reachable, store, serves, calls, oauth, patience } = around;
+        let Around { folder, never, reachable, store, serves, calls, oauth, patience } = around;
         let shared = store.map(|(at, buckets)| warehouse(&state, at, buckets)).transpose()?;
         let context = store.zip(shared.clone()).filter(|_| serves).map(|((_, buckets), warehouse)| SharedContext {
             warehouse,
             buckets: buckets.iter().map(|bucket| (bucket.pattern.clone(), bucket.resources)).collect(),
             key: state.key_for("cursors"),
         });
-        let surroundings = Surroundings::of_this_machine(folder, vec![state.path().to_owned()]);
+        let never = never.map(Path::to_owned).into_iter().chain([state.path().to_owned()]);
+        let surroundings = Surroundings::of_this_machine(folder, never.collect());
         let surroundings = Surroundings { reachable, shared: shared.clone(), ..surroundings };
         let Calls { computing: max_concurrent_calls, waiting: max_waiting_calls } = calls;
         let options = RuntimeOptions { max_concurrent_calls, max_waiting_calls, worker: worker()?, surroundings };

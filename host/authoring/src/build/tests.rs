@@ -277,7 +277,7 @@ fn every_guest_decodes_with_its_sections() {
 fn build_here(dir: &Path) -> Result<Built, BuildError> {
     let release = Path::new(artifacts::HELLO).parent().unwrap();
     let target = release.parent().unwrap().parent().unwrap();
-    build_into(dir, BuildOptions { quiet: true }, Some(target))
+    build_into(dir, &BuildOptions { quiet: true, ..BuildOptions::default() }, Some(target))
 }
 
 /// The whole of it, on the tutorial: a copy by another name, so that the repository's folder and the artefacts stay as
@@ -349,10 +349,11 @@ fn a_workspace_with_one_plugin_is_built_and_one_with_two_is_not() {
 fn a_folder_without_a_plugin_is_told_from_one_that_does_not_build() {
     let root = tempfile::tempdir().unwrap();
     let error = build_here(root.path()).unwrap_err().to_string();
-    assert!(error.ends_with("is not built: it has no `Cargo.toml`"), "{error}");
+    assert!(error.ends_with("is not built: it has no `Cargo.toml`, `package.json` or `pyproject.toml`"), "{error}");
     fs::write(root.path().join("package.json"), "{}").unwrap();
-    let error = build_here(root.path()).unwrap_err().to_string();
-    assert!(error.ends_with("is not built: JavaScript plugins come later"), "{error}");
+    let error = build_here(root.path()).unwrap_err();
+    assert!(error.to_string().ends_with("its `package.json` does not say that it is a plugin"), "{error}");
+    assert_eq!(error.hint().as_deref(), Some("write in its `package.json`: \"portcullis\": {}"));
     let error = build_here(&root.path().join("none")).unwrap_err();
     assert!(matches!(error, BuildError::File { deed: "read", .. }), "{error}");
 }

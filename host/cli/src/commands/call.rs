@@ -49,9 +49,12 @@ pub(crate) async fn run(
     let shutdown = shutdown()?;
     let called = async {
         if !dev_dirs.is_empty() {
-            return match dev::way().await? {
-                Way::To(errand) => through(errand, call).await,
-                Way::Alone(_) => alone(dev::open("call")?, dev::build(dev_dirs, true)?.specs(), call).await,
+            return match dev::way(dev_dirs).await? {
+                dev::Way::To(errand) => through(errand, call).await,
+                dev::Way::Alone(house) => {
+                    let (host, plugins, _owner) = house.open("call").await?;
+                    alone(host, plugins, call).await
+                }
             };
         }
         let config = Config::read(path)?;

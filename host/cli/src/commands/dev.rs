@@ -1,37 +1,76 @@
-//! `dev`: builds the plugins in some folders, serves what was built here, and rebuilds on change. It reads and writes
-//! no configuration and no lock, and serves this machine alone.
+//! `dev`: builds the plugins in some folders, serves what was built here, and rebuilds on change. It reads a configuration
+//! where one of the folders has one, reads and writes no lock, and serves this machine alone.
 
-use std::{net::SocketAddr, path::Path, path::PathBuf, process::ExitCode, sync::Arc};
+mod settings;
+mod workspace;
 
-use portcullis_authoring::{BuildOptions, DEBOUNCE, PluginSource, find_plugins, watch};
-use portcullis_catalogue::PluginSpec;
-use portcullis_gateway::{Found, Hello, HttpDoor, HttpTerms, ServerName, SocketDoor, Wants, seek};
-use portcullis_policy::{Limits, snake_case};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use portcullis_authoring::{DEBOUNCE, watch};
+use portcullis_catalogue::{PluginSpec, State};
+use portcullis_gateway::{Errand, Found, Hello, HttpDoor, HttpTerms, Owner, ServerName, SocketDoor, Wants, seek};
 use portcullis_runtime::StateDir;
 
+use self::{
+    settings::{Settings, candidates},
+    workspace::{LeftOut, Workspace},
+};
 use crate::{
-    beside::{self, Way},
+    beside,
     commands::{build::build_fault, shutdown},
+    config::Config,
     host::{Host, state_fault},
     render::{self, Fault, fault},
+    watch::Watch,
 };
 
 /// The state of `dev`, apart from that of any configuration.
 const STATE: &str = ".portcullis/dev";
-/// Calls at one time: one person tries things out.
-const CALLS: u32 = 16;
 
-/// What those who come to a running `dev` have to mean: it has no configuration.
+/// What those who come to a running `dev` have to mean: it has no configuration that others share.
 const IDENTITY: &str = "dev";
 
-/// A house for one command.
-pub(crate) fn open(command: &str) -> anyhow::Result<Host> {
-    Host::for_what_is_built(Path::new(STATE), CALLS, command, false)
+/// The way of a command that takes its plugins from folders.
+pub(crate) enum Way {
+    /// To the `dev` that runs here, whatever folders it was started for.
+    To(Errand),
+    /// It builds them itself.
+    Alone(House),
+}
+
+/// A house of a command's own, not yet built.
+pub(crate) struct House {
+    workspace: Workspace,
+    owner: Option<Owner>,
 }
 
 /// The way of a command: to the `dev` that runs in this folder, where one does.
-pub(crate) async fn way() -> anyhow::Result<Way> {
-    beside::way(Path::new(STATE), IDENTITY.to_owned(), false).await
+pub(crate) async fn way(dirs: &[PathBuf]) -> anyhow::Result<Way> {
+    let settings = Settings::find(dirs)?;
+    let owns = settings.as_ref().is_some_and(|settings| settings.config.shares());
+    Ok(match beside::way(Path::new(STATE), IDENTITY.to_owned(), owns).await? {
+        beside::Way::To(errand) => Way::To(errand),
+        beside::Way::Alone(owner) => Way::Alone(House { workspace: Workspace::find(dirs, settings)?, owner }),
+    })
+}
+
+impl House {
+    /// Builds the plugins. The state directory is the command's for as long as it keeps what is last.
+    pub(crate) async fn open(mut self, command: &str) -> anyhow::Result<(Host, Vec<PluginSpec>, Option<Owner>)> {
+        self.workspace.build(true).await?;
+        self.workspace.left_out().iter().for_each(LeftOut::tell);
+        let host = Host::for_what_is_built(Path::new(STATE), config(&self.workspace), command, false)?;
+        Ok((host, self.workspace.specs(), self.owner))
+    }
+}
+
+fn config(workspace: &Workspace) -> Option<&Config> {
+    workspace.settings.as_ref().map(|settings| &settings.config)
 }
 
 /// Takes the state directory, of which there is one in a folder.
@@ -48,102 +87,51 @@ fn own() -> anyhow::Result<SocketDoor> {
     }
 }
 
-/// What was built, by source.
-pub(crate) struct Workspace {
-    sources: Vec<PluginSource>,
-    built: Vec<Option<PathBuf>>,
-}
-
-impl Workspace {
-    /// The plugins that were built, with default limits.
-    pub(crate) fn specs(&self) -> Vec<PluginSpec> {
-        let built = self.sources.iter().zip(&self.built);
-        built
-            .filter_map(|(source, component)| {
-                Some(PluginSpec {
-                    name: source.name.clone(),
-                    source: component.clone()?,
-                    written_source: component.as_ref()?.to_string_lossy().into_owned(),
-                    prefix: format!("{}_", snake_case(source.name.as_str())),
-                    tools: None,
-                    enabled: true,
-                    limits: Limits::default(),
-                    grants: Arc::default(),
-                    secrets: Arc::default(),
-                    settings: Default::default(),
-                })
-            })
-            .collect()
-    }
-
-    /// Builds all of the sources.
-    fn build(&mut self, quiet: bool) -> anyhow::Result<()> {
-        (0..self.sources.len()).try_for_each(|index| self.rebuild(index, quiet))
-    }
-
-    /// Builds one of the sources again. What was built before stays where this fails.
-    fn rebuild(&mut self, index: usize, quiet: bool) -> anyhow::Result<()> {
-        let Some(source) = self.sources.get(index) else {
-            return Ok(());
-        };
-        let built =
-            portcullis_authoring::build(&source.dir, BuildOptions { quiet }).map_err(|error| build_fault(&error))?;
-        for warning in &built.warnings {
-            render::note(&format!("warning: {}: {warning}", source.name));
-        }
-        if let Some(slot) = self.built.get_mut(index) {
-            *slot = Some(built.component);
-        }
-        Ok(())
-    }
-}
-
-/// Finds what is in `dirs`, and says what of it cannot be built.
-fn find(dirs: &[PathBuf]) -> anyhow::Result<Workspace> {
-    let found = find_plugins(dirs).map_err(|error| fault(&error, error.hint()))?;
-    for left_out in &found.left_out {
-        render::note(&format!("left out: {}: {}", left_out.dir.display(), left_out.reason));
-    }
-    Ok(Workspace { built: vec![None; found.plugins.len()], sources: found.plugins })
-}
-
-/// Builds what is in `dirs`. One plugin that does not build ends the command: nothing of it was ever served.
-pub(crate) fn build(dirs: &[PathBuf], quiet: bool) -> anyhow::Result<Workspace> {
-    let mut workspace = find(dirs)?;
-    workspace.build(quiet)?;
-    Ok(workspace)
-}
-
 pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<ExitCode> {
     let shutdown = shutdown()?;
     let socket = own()?;
-    // Before the build, which takes long: an address that is taken is said at once.
+    // Before the build, which takes long: an address that is taken is said at once, and so is a wrong configuration.
     let door = HttpDoor::bind(http, HttpTerms::of_this_machine()).map_err(|error| fault(&error, error.hint()))?;
     let address = door.address();
-    let mut workspace = find(&dirs)?;
+    let mut workspace = Workspace::find(&dirs, Settings::find(&dirs)?)?;
     // Before the build too: what changes meanwhile is not lost.
-    let mut watch = watch(&workspace.sources, DEBOUNCE).map_err(|error| fault(&error, error.hint()))?;
-    tokio::task::block_in_place(|| workspace.build(false))?;
-    let host = Host::for_what_is_built(Path::new(STATE), CALLS, "dev", true)?;
+    let mut sources = watch(&workspace.sources, DEBOUNCE).map_err(|error| fault(&error, error.hint()))?;
+    let files = candidates(&dirs);
+    let mut settings = Watch::new(Path::new(STATE))?;
+    settings.look_after(files.iter().map(PathBuf::as_path));
+    tokio::select! {
+        built = workspace.build(false) => built?,
+        () = shutdown.cancelled() => return Ok(ExitCode::SUCCESS),
+    }
+    let host = Host::for_what_is_built(Path::new(STATE), config(&workspace), "dev", true)?;
     host.apply(workspace.specs()).await?;
     render::waiting("compiling…", host.catalogue.settled()).await;
-    render::notes(&welcome(&host, &dirs, address));
+    workspace.left_out().iter().chain(&broken(&host)).for_each(LeftOut::tell);
+    render::notes(&welcome(&host, &workspace, &dirs, address));
 
-    // In a task of its own, since a rebuild blocks this one.
+    // In a task of its own, since a rebuild keeps this one.
     let (gateway, name) = (Arc::clone(&host.gateway), ServerName("portcullis".into()));
     let connections = socket.serve(host.desk(IDENTITY.to_owned(), None), name.clone(), shutdown.clone());
     let told = shutdown.clone();
     let served = tokio::spawn(async move { door.serve(gateway, name, told).await });
-    let rebuilding = async {
+    let changing = async {
         loop {
-            for index in watch.changed().await {
-                rebuild(&mut workspace, index, &host).await;
+            tokio::select! {
+                changed = sources.changed() => {
+                    for index in changed {
+                        rebuild(&mut workspace, index, &host).await;
+                    }
+                }
+                () = settings.changed() => {
+                    settings.look_after(files.iter().map(PathBuf::as_path));
+                    reconfigure(&mut workspace, &host).await;
+                }
             }
         }
     };
     tokio::select! {
         ended = served => ended??,
-        () = rebuilding => (),
+        () = changing => (),
     }
     shutdown.cancel();
     let owner = connections.closed().await?;
@@ -155,22 +143,53 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
 
 /// Builds and serves one plugin again. One that does not build leaves what was served in place.
 async fn rebuild(workspace: &mut Workspace, index: usize, host: &Host) {
-    let applied = match tokio::task::block_in_place(|| workspace.rebuild(index, false)) {
+    let applied = match workspace.rebuild(index, false).await {
+        Ok(Ok(())) => host.apply(workspace.specs()).await,
+        Ok(Err(error)) => Err(build_fault(&error)),
+        Err(error) => Err(error),
+    };
+    tell(applied, "rebuilt", host).await;
+}
+
+/// Serves what was built by a configuration that has changed. One that is wrong leaves what was served in place.
+async fn reconfigure(workspace: &mut Workspace, host: &Host) {
+    let Some(settings) = &mut workspace.settings else {
+        render::note("warning: a configuration that was not there before is read when `dev` starts again");
+        return;
+    };
+    let applied = match settings.reload() {
         Ok(()) => host.apply(workspace.specs()).await,
         Err(error) => Err(error),
     };
+    tell(applied, "the configuration changed", host).await;
+}
+
+async fn tell(applied: anyhow::Result<()>, done: &str, host: &Host) {
     match applied {
         Ok(()) => {
             host.catalogue.settled().await;
-            render::note("rebuilt");
+            render::note(done);
         }
         // It is told; the code is for a command that ends.
         Err(error) => _ = render::failure(&error),
     }
 }
 
+/// What was built and cannot be served: without a grant, or a secret that this machine has not got.
+fn broken(host: &Host) -> Vec<LeftOut> {
+    let snapshot = host.catalogue.snapshot();
+    let broken = snapshot.plugins().iter().filter_map(|plugin| match &plugin.state {
+        State::Broken { reason, mend } => {
+            Some(LeftOut::new(plugin.name.as_str(), reason.clone(), mend.clone().or_else(|| plugin.next.clone())))
+        }
+        State::Disabled => Some(LeftOut::new(plugin.name.as_str(), "it is not enabled", None)),
+        State::Approved | State::Quarantined { .. } | State::PendingReview { .. } | State::Missing { .. } => None,
+    });
+    broken.collect()
+}
+
 /// What to do next.
-fn welcome(host: &Host, dirs: &[PathBuf], address: SocketAddr) -> String {
+fn welcome(host: &Host, workspace: &Workspace, dirs: &[PathBuf], address: SocketAddr) -> String {
     let snapshot = host.catalogue.snapshot();
     let names: Vec<_> = snapshot.tools().iter().map(|tool| tool.definition().name.as_str()).collect();
     let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
@@ -179,9 +198,10 @@ fn welcome(host: &Host, dirs: &[PathBuf], address: SocketAddr) -> String {
         None => ("TOOL".into(), "{}".into()),
     };
     let program = std::env::args().next().unwrap_or_else(|| "portcullis".into());
+    let by = workspace.settings.as_ref().map(|settings| format!(", as `{}` says", settings.path.display()));
     format!(
         "
-Serving {count} tools at http://{address}/mcp, to this machine alone: {names}
+Serving {count} tools at http://{address}/mcp, to this machine alone{by}: {names}
 
 Paste into a client's configuration:
   {{ \"mcpServers\": {{ \"portcullis\": {{ \"type\": \"http\", \"url\": \"http://{address}/mcp\" }} }} }}
@@ -192,6 +212,7 @@ Try one from here:
 Change a plugin's source, and it is built and served again.
 ",
         count = names.len(),
+        by = by.unwrap_or_default(),
         names = names.join(", "),
         dirs = dirs.join(" --dev "),
     )

@@ -50,7 +50,7 @@ fn find(path: &Path, what: &str) -> anyhow::Result<Found> {
         let hint = "name a component's file, or a plugin of the configuration with `--config FILE`".to_owned();
         return Err(Fault::error(format!("There is no plugin and no file `{what}`"), Some(hint)));
     }
-    Ok(Found::File(Host::for_what_is_built(Path::new(".portcullis/dev"), 1, "inspect", false)?, file))
+    Ok(Found::File(Host::for_what_is_built(Path::new(".portcullis/dev"), None, "inspect", false)?, file))
 }
 
 async fn of_plugin(mut config: Config, name: &PluginName) -> anyhow::Result<Review> {

@@ -35,7 +35,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { schema: true } => render::json(&Config::schema()).map(|()| ExitCode::SUCCESS),
-        Command::Build { dir } => build::run(&dir, json),
+        Command::Build { dir } => on_threads(build::run(dir, json)),
         Command::Serve { stdio, http, agent, strict, harden } => {
             // What has to be done before the first thread starts.
             let how = serve::How { stdio, http, agent, strict, harden };
@@ -82,7 +82,8 @@ async fn asynchronous(config: std::path::PathBuf, json: bool, command: Command) 
             let done = approve::remove(read.clone(), &name, json).await?;
             and_told(&config, &read, done).await
         }
-        Command::List => list::run(&config, read()?, json).await,
+        Command::List { dev } if dev.is_empty() => list::run(&config, read()?, json).await,
+        Command::List { dev } => list::of_what_is_built(&dev, json).await,
         Command::Kv { what } => kv::run(&config, read()?, what, json).await,
         Command::Call { tool, arguments, log, yes, dev } => {
             call::run(&config, &dev, &tool, &arguments, &call::How { yes, log, as_json: json }).await

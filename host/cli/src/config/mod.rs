@@ -127,6 +127,11 @@ impl Config {
         Self { plugins: other.plugins.clone(), statutes: other.statutes.clone(), routes, ..self.clone() }
     }
 
+    /// The folder of the file, in which relative paths begin.
+    pub(crate) fn folder(&self) -> &Path {
+        self.lock.parent().unwrap_or(Path::new(""))
+    }
+
     /// Whether callers over HTTP have to say who they are.
     pub(crate) fn asks(&self) -> bool {
         self.statutes.has_agents() || self.oauth.is_some()

@@ -48,6 +48,17 @@ pub(crate) fn check(description: &Description, grants: &Grants) -> Result<(), Lo
     if !imports.is_empty() {
         return Err(LoadError::UnknownImports { imports });
     }
+    // First what the author states, since that has the lines to write, all of them.
+    if let Some(stated) = &description.requests {
+        let needs: Needs = match serde_json::from_value(stated.clone()) {
+            Ok(needs) => needs,
+            Err(error) => return Err(LoadError::Requests(error.to_string())),
+        };
+        let needs = needs.without_grant(grants);
+        if !needs.is_empty() {
+            return Err(LoadError::Needs { needs });
+        }
+    }
     let line = "kv = [{ bucket = \"BUCKET\", prefix = \"PREFIX\", access = \"read-write\" }]";
     let granted: [(&[_], _, _); 2] =
         [(&SETTINGS, grants.env().is_empty(), "env = { NAME = \"VALUE\" }"), (&SHARED, grants.kv().is_empty(), line)];
@@ -57,13 +68,7 @@ pub(crate) fn check(description: &Description, grants: &Grants) -> Result<(), Lo
             return Err(LoadError::Ungranted { import: import.name.clone(), line: line.into() });
         }
     }
-    let Some(stated) = &description.requests else { return Ok(()) };
-    let needs: Needs = match serde_json::from_value(stated.clone()) {
-        Ok(needs) => needs,
-        Err(error) => return Err(LoadError::Requests(error.to_string())),
-    };
-    let needs = needs.without_grant(grants);
-    if needs.is_empty() { Ok(()) } else { Err(LoadError::Needs { needs }) }
+    Ok(())
 }
 
 /// Whether the host has an interface of this name, in a version that is compatible.
