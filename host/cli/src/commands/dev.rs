@@ -40,7 +40,7 @@ pub(crate) enum Way {
     /// To the `dev` that runs here, whatever folders it was started for.
     To(Errand),
     /// It builds them itself.
-    Alone(House),
+    Alone(Box<House>),
 }
 
 /// A house of a command's own, not yet built.
@@ -55,7 +55,7 @@ pub(crate) async fn way(dirs: &[PathBuf]) -> anyhow::Result<Way> {
     let owns = settings.as_ref().is_some_and(|settings| settings.config.shares());
     Ok(match beside::way(Path::new(STATE), IDENTITY.to_owned(), owns).await? {
         beside::Way::To(errand) => Way::To(errand),
-        beside::Way::Alone(owner) => Way::Alone(House { workspace: Workspace::find(dirs, settings)?, owner }),
+        beside::Way::Alone(owner) => Way::Alone(Box::new(House { workspace: Workspace::find(dirs, settings)?, owner })),
     })
 }
 
