@@ -252,7 +252,15 @@ impl House {
     ) -> Ended {
         let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
         self.gateway
-            .call(Incoming { principal, tool, arguments, reports, received: Instant::now(), consent: Consent::Nobody, route: None })
+            .call(Incoming {
+                principal,
+                tool,
+                arguments,
+                reports,
+                received: Instant::now(),
+                consent: Consent::Nobody,
+                route: None,
+            })
             .await
     }
 

@@ -9,8 +9,8 @@ use std::{
 use portcullis_audit::{Event, Ledger};
 use portcullis_catalogue::{Admission, Catalogue, PluginSpec, Purpose, StartError};
 use portcullis_gateway::{
-    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, House, KeyFile, Misfit, OAuth, Reload, Resources, RouteTable,
-    SharedContext,
+    Allowances, Clocks, Counter, Desk, Doorkeeper, Gateway, House, KeyFile, Misfit, OAuth, Reload, Resources,
+    RouteTable, SharedContext,
 };
 use portcullis_policy::{SecretSource, Statutes};
 use portcullis_runtime::{

@@ -162,14 +162,25 @@ impl Shared {
         let asks = matches!(consent, Consent::Client(_));
         let several = || self.in_flight.load(Ordering::Relaxed) > 1;
         let Some(others) = self.others.as_ref().filter(|_| !asks && several()) else {
-            let call = Incoming { principal: &principal, tool: &name, arguments, reports, received, consent, route: None };
+            let call =
+                Incoming { principal: &principal, tool: &name, arguments, reports, received, consent, route: None };
             return self.gateway.call(call).await;
         };
         let gateway = Arc::clone(&self.gateway);
         // A set of one: dropped with this future, it stops the call.
         let mut tasks = JoinSet::new();
         let call = async move {
-            gateway.call(Incoming { principal: &principal, tool: &name, arguments, reports, received, consent, route: None }).await
+            gateway
+                .call(Incoming {
+                    principal: &principal,
+                    tool: &name,
+                    arguments,
+                    reports,
+                    received,
+                    consent,
+                    route: None,
+                })
+                .await
         };
         tasks.spawn_on(call, others);
         match tasks.join_next().await {

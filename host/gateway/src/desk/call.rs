@@ -86,7 +86,10 @@ pub async fn called(
     reports: Option<mpsc::Sender<Progress>>,
 ) -> Called {
     let (principal, consent) = (&Principal::LocalOperator, Consent::Operator(confirmed));
-    match gateway.call(Incoming { principal, tool, arguments, reports, received: Instant::now(), consent, route: None }).await {
+    match gateway
+        .call(Incoming { principal, tool, arguments, reports, received: Instant::now(), consent, route: None })
+        .await
+    {
         Ended::UnknownTool | Ended::Denied => {
             let snapshot = gateway.catalogue().snapshot();
             Called::Unknown { tools: snapshot.tools().iter().map(|tool| tool.definition().name.to_string()).collect() }

@@ -98,7 +98,8 @@ impl RouteDoor {
         received: Instant,
     ) -> Response {
         let (tool, shown) = (route.tool().as_str(), Some(route.as_str()));
-        let call = Incoming { principal, tool, arguments, reports: None, received, consent: Consent::Nobody, route: shown };
+        let call =
+            Incoming { principal, tool, arguments, reports: None, received, consent: Consent::Nobody, route: shown };
         answer(route, Box::pin(self.gateway.call(call)).await)
     }
 

@@ -77,7 +77,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report, tokio: &Runtime) -> an
             if round > 0 {
                 let Measured { get, page, get_in_host, page_in_host } = &mut measured;
                 let all = [(get, gets), (page, pages), (get_in_host, gets_in_host), (page_in_host, pages_in_host)];
-                for (two, mut samples) in all {
+                for (two, samples) in all {
                     let best = if side.held == FEW { &mut two.floor } else { &mut two.ours };
                     best.add(samples.percentile(50));
                 }
