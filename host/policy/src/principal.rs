@@ -21,7 +21,7 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// The name in records, and what guests are told by `portcullis:host/call`.
+    /// The name in records.
     pub fn as_str(&self) -> &str {
         match self {
             Self::LocalOperator => "local-operator",
@@ -30,7 +30,8 @@ impl Principal {
         }
     }
 
-    /// The name that stands for it in `{principal}`, and as the writer of entries: no two principals share one. It is the
+    /// The name that stands for it in `{principal}`, as the writer of entries, and what guests are told by
+    /// `portcullis:host/call`: no two principals share one. It is the
     /// name in records, but for agents that are called like the host's own principals, or like an agent in this form:
     /// those have `agent.` before it. 1 to 70 letters, digits, `-`, `_` and `.`.
     pub fn in_buckets(&self) -> Cow<'_, str> {

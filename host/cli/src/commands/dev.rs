@@ -13,7 +13,9 @@ use std::{
 
 use portcullis_authoring::{DEBOUNCE, watch};
 use portcullis_catalogue::{PluginSpec, State};
-use portcullis_gateway::{Errand, Found, Hello, HttpDoor, HttpTerms, Owner, ServerName, SocketDoor, Wants, seek};
+use portcullis_gateway::{
+    Errand, Found, Hello, HttpDoor, HttpTerms, Misfit, Owner, ServerName, SocketDoor, Wants, seek,
+};
 use portcullis_runtime::StateDir;
 
 use self::{
@@ -106,6 +108,8 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
     let host = Host::for_what_is_built(Path::new(STATE), config(&workspace), "dev", true)?;
     host.apply(workspace.specs()).await?;
     render::waiting("compiling…", host.catalogue.settled()).await;
+    let mut misfits = Vec::new();
+    open_routes(&workspace, &host, &mut misfits);
     workspace.left_out().iter().chain(&broken(&host)).for_each(LeftOut::tell);
     render::notes(&welcome(&host, &workspace, &dirs, address));
 
@@ -121,10 +125,12 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
                     for index in changed {
                         rebuild(&mut workspace, index, &host).await;
                     }
+                    open_routes(&workspace, &host, &mut misfits);
                 }
                 () = settings.changed() => {
                     settings.look_after(files.iter().map(PathBuf::as_path));
                     reconfigure(&mut workspace, &host).await;
+                    open_routes(&workspace, &host, &mut misfits);
                 }
             }
         }
@@ -139,6 +145,12 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
     drop(host);
     drop(owner);
     Ok(ExitCode::SUCCESS)
+}
+
+fn open_routes(workspace: &Workspace, host: &Host, said: &mut Vec<Misfit>) {
+    if let Some(config) = config(workspace) {
+        host.open_routes(&config.routes, said);
+    }
 }
 
 /// Builds and serves one plugin again. One that does not build leaves what was served in place.

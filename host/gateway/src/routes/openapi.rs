@@ -34,7 +34,10 @@ const MAX_S64: f64 = 9_223_372_036_854_775_808.0;
 /// Each status that a route answers with beside 200, what it means, and when.
 const REFUSALS: [(&str, &str); 12] = [
     ("400", "An argument does not fit, or the request cannot be read."),
-    ("403", "The request comes from a page of another origin, or by another name of this host."),
+    (
+        "403",
+        "The request comes from a page of another origin or by another name of this host, or a person would have to say yes.",
+    ),
     ("404", "There is nothing here, or nothing that the caller may call."),
     ("408", "The body took too long."),
     ("413", "The body is larger than 4 MiB."),

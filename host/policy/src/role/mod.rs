@@ -93,7 +93,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// The name in records, and what guests are told.
+    /// The name in records.
     pub fn name(&self) -> &AgentName {
         &self.name
     }

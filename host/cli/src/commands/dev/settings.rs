@@ -1,7 +1,7 @@
 //! The configuration of what `dev` builds: `portcullis.toml` in one of its folders.
 //!
-//! Of it count the plugins with all that stands below them, `[limits]`, `[secrets]`, `[buckets]` and how many calls there
-//! may be. The rest says how others are served: `dev` serves this machine, without keys, on a state directory of its own.
+//! Of it count the plugins with all that stands below them, `[limits]`, `[secrets]`, `[buckets]`, `[[routes]]` and how many
+//! calls there may be. The rest says how others are served: `dev` serves this machine, without keys, on a state directory of its own.
 
 use std::{
     collections::BTreeSet,

@@ -56,6 +56,6 @@ impl Host for Ctx {
     }
 
     fn principal(&mut self) -> String {
-        self.principal.as_str().to_owned()
+        self.principal.in_buckets().into_owned()
     }
 }
