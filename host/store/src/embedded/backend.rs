@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::FileExt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -27,44 +27,100 @@ pub(super) struct View {
     pending: Arc<Mutex<Pending>>,
 }
 
-/// What redb wrote since it last asked for it to be on the disk.
+/// What redb wrote since it last asked for it to be on the disk. What could not be written stays: redb takes it for written, and
+/// not every error of a write is one to it (it writes committed pages early to make room in its cache, and lets that fail).
 #[derive(Debug, Default)]
 struct Pending {
-    /// Where each write goes, how long it is, and where it stands in `bytes`; in the order in which they came.
-    writes: Vec<(u64, usize, usize)>,
+    writes: Vec<Write>,
     bytes: Vec<u8>,
     /// What lies beside each other, put together; kept for its memory.
     run: Vec<u8>,
 }
 
+/// A write that waits. No two of them overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Write {
+    /// Where in the file.
+    offset: u64,
+    length: usize,
+    /// Where in the bytes that wait.
+    at: usize,
+}
+
+impl Write {
+    fn end(self) -> u64 {
+        self.offset.saturating_add(self.length as u64)
+    }
+
+    fn overlaps(self, offset: u64, length: usize) -> bool {
+        self.offset < offset.saturating_add(length as u64) && offset < self.end()
+    }
+}
+
 impl Pending {
-    fn overlaps(&self, offset: u64, length: usize) -> bool {
-        let (from, to) = (offset, offset.saturating_add(length as u64));
-        self.writes.iter().any(|(at, length, _)| *at < to && from < at.saturating_add(*length as u64))
+    fn of(&self, write: Write) -> &[u8] {
+        self.bytes.get(write.at..write.at + write.length).unwrap_or_default()
     }
 
     fn flush(&mut self, file: &File) -> io::Result<()> {
-        // None of them overlap, so their order is nobody's.
-        self.writes.sort_unstable();
-        let mut writes = self.writes.iter().peekable();
+        let mut writes = std::mem::take(&mut self.writes);
+        let mut run = std::mem::take(&mut self.run);
+        // Since none overlap, their order is nobody's.
+        writes.sort_unstable();
         let mut done = Ok(());
-        while let Some((offset, length, at)) = writes.next() {
-            self.run.clear();
-            self.run.extend_from_slice(self.bytes.get(*at..*at + *length).unwrap_or_default());
-            let mut end = *offset + *length as u64;
-            while let Some((_, length, at)) = writes.next_if(|(next, ..)| *next == end) {
-                self.run.extend_from_slice(self.bytes.get(*at..*at + *length).unwrap_or_default());
-                end += *length as u64;
+        let mut rest = writes.iter().copied().peekable();
+        while let Some(mut last) = rest.next() {
+            let offset = last.offset;
+            run.clear();
+            run.extend_from_slice(self.of(last));
+            while let Some(next) = rest.next_if(|next| next.offset == last.end()) {
+                run.extend_from_slice(self.of(next));
+                last = next;
             }
-            done = file.write_all_at(&self.run, *offset);
+            done = file.write_all_at(&run, offset);
             if done.is_err() {
                 break;
             }
         }
-        // After an error redb asks for nothing more of this view.
-        self.writes.clear();
-        self.bytes.clear();
+        self.run = run;
+        if done.is_ok() {
+            writes.clear();
+            self.bytes.clear();
+        }
+        self.writes = writes;
         done
+    }
+
+    /// Takes a write in; before that, writes what it would lie over, or what there is no room beside.
+    fn push(&mut self, file: &File, offset: u64, data: &[u8]) -> io::Result<()> {
+        let same = |write: &&Write| write.offset == offset && write.length == data.len();
+        if let Some(write) = self.writes.iter().find(same).copied() {
+            if let Some(bytes) = self.bytes.get_mut(write.at..write.at + write.length) {
+                bytes.copy_from_slice(data);
+            }
+            return Ok(());
+        }
+        let full = self.bytes.len().saturating_add(data.len()) > MAX_PENDING;
+        if full || self.writes.iter().any(|write| write.overlaps(offset, data.len())) {
+            self.flush(file)?;
+        }
+        self.writes.push(Write { offset, length: data.len(), at: self.bytes.len() });
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+
+    /// Puts what waits over what was read of the file.
+    fn overlay(&self, offset: u64, out: &mut [u8]) {
+        let (length, end) = (out.len(), offset.saturating_add(out.len() as u64));
+        for write in self.writes.iter().filter(|write| write.overlaps(offset, length)) {
+            let from = write.offset.max(offset);
+            let length = usize::try_from(write.end().min(end) - from).unwrap_or(0);
+            let (source, target) = ((from - write.offset) as usize, (from - offset) as usize);
+            let source = self.of(*write).get(source..source + length);
+            if let (Some(source), Some(target)) = (source, out.get_mut(target..target + length)) {
+                target.copy_from_slice(source);
+            }
+        }
     }
 }
 
@@ -75,57 +131,55 @@ impl View {
 
     /// From now on nothing is written through this view.
     pub(super) fn end(&self) {
+        let mut pending = self.pending();
         self.over.store(true, Ordering::Release);
+        *pending = Pending::default();
     }
 
-    fn writable(&self) -> io::Result<()> {
-        if self.over.load(Ordering::Acquire) { Err(io::Error::other("another view took its place")) } else { Ok(()) }
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what waits, if `needed`.
-    fn flush(&self, needed: impl FnOnce(&Pending) -> bool) -> io::Result<()> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.writes.is_empty() || !needed(&pending) {
-            return Ok(());
+    /// What waits, to be written: not once this view is over.
+    fn writable(&self) -> io::Result<MutexGuard<'_, Pending>> {
+        let pending = self.pending();
+        if self.over.load(Ordering::Acquire) {
+            return Err(io::Error::other("another view took its place"));
         }
-        self.writable()?;
-        pending.flush(&self.file)
+        Ok(pending)
     }
 }
 
 impl StorageBackend for View {
     fn len(&self) -> io::Result<u64> {
-        self.flush(|_| true)?;
         self.file.metadata().map(|metadata| metadata.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.flush(|pending| pending.overlaps(offset, out.len()))?;
-        self.file.read_exact_at(out, offset)
+        // What redb gave away before it asks for it again waits here, or is in the file.
+        let pending = self.pending();
+        if pending.writes.is_empty() {
+            drop(pending);
+            return self.file.read_exact_at(out, offset);
+        }
+        self.file.read_exact_at(out, offset)?;
+        pending.overlay(offset, out);
+        Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.writable()?;
-        self.flush(|_| true)?;
+        let mut pending = self.writable()?;
+        pending.flush(&self.file)?;
         self.file.set_len(len)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.writable()?;
-        self.flush(|_| true)?;
+        self.writable()?.flush(&self.file)?;
         self.file.sync_data()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.writable()?;
-        self.flush(|pending| {
-            pending.bytes.len().saturating_add(data.len()) > MAX_PENDING || pending.overlaps(offset, data.len())
-        })?;
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = pending.bytes.len();
-        pending.bytes.extend_from_slice(data);
-        pending.writes.push((offset, data.len(), at));
-        Ok(())
+        self.writable()?.push(&self.file, offset, data)
     }
 }
 
@@ -133,37 +187,61 @@ impl StorageBackend for View {
 mod tests {
     use super::*;
 
+    fn read(view: &View, offset: u64, length: usize) -> Vec<u8> {
+        let mut out = vec![0; length];
+        view.read(offset, &mut out).expect("read");
+        out
+    }
+
+    fn in_file(file: &File, offset: u64, length: usize) -> Vec<u8> {
+        let mut out = vec![0; length];
+        file.read_exact_at(&mut out, offset).expect("read");
+        out
+    }
+
     #[test]
     fn what_is_written_is_read_and_ends_in_the_file() {
         let file = Arc::new(tempfile::tempfile().expect("a file"));
         let view = View::new(Arc::clone(&file));
-        let read = |offset, length| {
-            let mut out = vec![0; length];
-            view.read(offset, &mut out).map(|()| out)
-        };
         view.set_len(64).expect("made");
-        // Beside each other, apart, and over what waits.
-        for (offset, data) in [(8, b"cd"), (6, b"ab"), (20, b"yz"), (7, b"BC")] {
+        // Beside each other, apart, the same place again, and over what waits.
+        for (offset, data) in [(8, b"cd"), (6, b"ab"), (20, b"xy"), (20, b"yz")] {
             view.write(offset, data).expect("taken");
         }
-        let mut out = [0; 4];
-        file.read_exact_at(&mut out, 6).expect("read");
-        assert_eq!(&out, b"abcd", "what was overwritten had to be written first");
-        assert_eq!(read(6, 4).expect("read"), b"aBCd");
-        assert_eq!(read(19, 4).expect("read"), b"\0yz\0");
+        assert_eq!(in_file(&file, 6, 4), [0; 4], "it waits");
+        assert_eq!((read(&view, 6, 4), read(&view, 19, 4)), (b"abcd".to_vec(), b"\0yz\0".to_vec()));
+        assert_eq!((read(&view, 9, 2), read(&view, 7, 1)), (b"d\0".to_vec(), b"b".to_vec()));
+        view.write(7, b"BC").expect("taken");
+        assert_eq!(in_file(&file, 6, 4), b"abcd", "what it lies over had to be written first");
+        assert_eq!(read(&view, 6, 4), b"aBCd");
         view.write(30, &vec![7; MAX_PENDING]).expect("more than waits at one time");
         view.write(0, b"x").expect("taken");
         view.sync_data().expect("written");
-        let mut out = vec![0; 30 + MAX_PENDING];
-        file.read_exact_at(&mut out, 0).expect("read");
-        assert_eq!(
-            (out[0], &out[6..10], &out[20..22], out[30], out[29 + MAX_PENDING]),
-            (b'x', &b"aBCd"[..], &b"yz"[..], 7, 7)
-        );
+        let all = in_file(&file, 0, 30 + MAX_PENDING);
+        assert_eq!((all[0], &all[6..10], &all[20..22]), (b'x', &b"aBCd"[..], &b"yz"[..]));
+        assert!(all[30..].iter().all(|byte| *byte == 7));
         view.write(0, b"!").expect("taken");
         view.end();
-        assert!(view.sync_data().is_err() && view.write(0, b"?").is_err() && view.len().is_err());
-        file.read_exact_at(&mut out[..1], 0).expect("read");
-        assert_eq!(out[0], b'x', "a view that is over writes nothing");
+        assert!(view.sync_data().is_err() && view.write(0, b"?").is_err() && view.set_len(1).is_err());
+        assert_eq!((in_file(&file, 0, 1), read(&view, 0, 1)), (b"x".to_vec(), b"x".to_vec()), "it writes nothing more");
+    }
+
+    /// redb lets some writes fail, and takes what was taken before for written.
+    #[test]
+    fn what_could_not_be_written_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, [0; 64]).expect("written");
+        let closed = Arc::new(File::open(&path).expect("opened to read"));
+        let view = View::new(closed);
+        view.write(3, b"abc").expect("taken");
+        assert!(view.write(40, &vec![7; MAX_PENDING]).is_err(), "there is no room, and nothing can be written");
+        assert_eq!((read(&view, 2, 5), read(&view, 40, 1)), (b"\0abc\0".to_vec(), vec![0]));
+        assert!(view.sync_data().is_err());
+        // As where the disk has room again: what waits is the same.
+        let open = Arc::new(std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opened"));
+        let healed = View { file: Arc::clone(&open), ..view };
+        healed.sync_data().expect("written");
+        assert_eq!(in_file(&open, 2, 5), b"\0abc\0");
     }
 }
