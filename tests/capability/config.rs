@@ -63,8 +63,8 @@ fn faults_of_the_text_name_the_line() {
             &["line 4", "https://ok@evil.example/"],
         ),
         (
-            "[plugins.echo.tool.echo]\nconfirm = true\n[plugins.echo]\nsource = \"echo.wasm\"",
-            &["unknown field `confirm`"],
+            "[plugins.echo.tool.echo]\nconfrim = true\n[plugins.echo]\nsource = \"echo.wasm\"",
+            &["unknown field `confrim`", "`confirm`"],
         ),
     ] {
         let expected: Vec<_> = expected.iter().copied().chain([FILE, "\nhint: "]).collect();
