@@ -135,7 +135,7 @@ impl Bench {
             bail!("`portcullis key`: {}", String::from_utf8_lossy(&made.stderr));
         }
         let made: Value = serde_json::from_slice(&made.stdout)?;
-        made["key"].as_str().map(str::to_owned).context("`portcullis key` printed no key")
+        made.get("key").and_then(Value::as_str).map(str::to_owned).context("`portcullis key` printed no key")
     }
 
     /// Runs a command of Portcullis to its end.
