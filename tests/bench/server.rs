@@ -46,7 +46,16 @@ pub(crate) struct House {
 impl House {
     /// Plugins by name, with the path of each and more lines of its table.
     pub(crate) fn new(plugins: &[(&str, &str, &str)]) -> anyhow::Result<Self> {
-        let house = Self { dir: tempfile::tempdir()?, approved: Cell::new(false) };
+        Self::within(tempfile::tempdir()?, plugins)
+    }
+
+    /// The same, for what is to be on a disk.
+    pub(crate) fn on_disk(plugins: &[(&str, &str, &str)]) -> anyhow::Result<Self> {
+        Self::within(on_disk()?, plugins)
+    }
+
+    fn within(dir: TempDir, plugins: &[(&str, &str, &str)]) -> anyhow::Result<Self> {
+        let house = Self { dir, approved: Cell::new(false) };
         house.configure(plugins)?;
         Ok(house)
     }
@@ -75,6 +84,11 @@ impl House {
     pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
+}
+
+/// A folder where builds are, and not in memory: `/tmp` is that on many machines.
+pub(crate) fn on_disk() -> anyhow::Result<TempDir> {
+    Ok(tempfile::tempdir_in(std::env::current_exe()?.parent().unwrap_or(Path::new(".")))?)
 }
 
 impl Bench {
@@ -111,6 +125,17 @@ impl Bench {
             Process::start(self.command(side, "floor-http", &["serve", "--http", "127.0.0.1:0"]).stdin(Pipe::null()))?;
         let address = process.address()?;
         Http::open(process, address)
+    }
+
+    /// Makes a key for an agent.
+    pub(crate) fn key(&self, house: &House, agent: &str) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.portcullis);
+        let made = command.current_dir(house.path()).args(["key", "new", agent, "--json"]).output()?;
+        if !made.status.success() {
+            bail!("`portcullis key`: {}", String::from_utf8_lossy(&made.stderr));
+        }
+        let made: Value = serde_json::from_slice(&made.stdout)?;
+        made.get("key").and_then(Value::as_str).map(str::to_owned).context("`portcullis key` printed no key")
     }
 
     /// Runs a command of Portcullis to its end.

@@ -36,8 +36,18 @@ impl Http {
 
     /// The same, showing a key or a token with each request.
     pub(crate) fn showing(self, bearer: &str) -> Self {
-        Self { shown: format!("Authorization: Bearer {bearer}\r\n"), ..self }
+        Self { shown: bearing(bearer), ..self }
     }
+
+    /// Where the server listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The header that shows a key or a token.
+pub(super) fn bearing(bearer: &str) -> String {
+    format!("Authorization: Bearer {bearer}\r\n")
 }
 
 impl Client for Http {
@@ -109,7 +119,7 @@ impl Client for Http {
     }
 }
 
-fn message(request: &Request, address: SocketAddr, shown: &str) -> Vec<u8> {
+pub(super) fn message(request: &Request, address: SocketAddr, shown: &str) -> Vec<u8> {
     let mut params = request.params.clone();
     if let Some(params) = params.as_object_mut() {
         let meta = json!({
@@ -132,8 +142,8 @@ fn message(request: &Request, address: SocketAddr, shown: &str) -> Vec<u8> {
 }
 
 /// One connection, with one request at a time.
-struct Connection {
-    stream: TcpStream,
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
     buffer: Vec<u8>,
     /// Bytes that hold something.
     filled: usize,
@@ -142,18 +152,18 @@ struct Connection {
 }
 
 impl Connection {
-    fn open(address: SocketAddr) -> anyhow::Result<Self> {
+    pub(super) fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: vec![0; 1 << 20], filled: 0, body: None })
     }
 
-    fn send(&mut self, message: &[u8]) -> anyhow::Result<()> {
+    pub(super) fn send(&mut self, message: &[u8]) -> anyhow::Result<()> {
         Ok(self.stream.write_all(message)?)
     }
 
     /// Reads what is there; something when the reply is whole.
-    fn receive(&mut self) -> anyhow::Result<Option<()>> {
+    pub(super) fn receive(&mut self) -> anyhow::Result<Option<()>> {
         let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
         let read = self.stream.read(room)?;
         if read == 0 {
@@ -172,7 +182,7 @@ impl Connection {
     }
 
     /// Checks the reply, and makes room for the next.
-    fn take(&mut self, request: &Request) -> anyhow::Result<()> {
+    pub(super) fn take(&mut self, request: &Request) -> anyhow::Result<()> {
         request.check(self.body())?;
         (self.filled, self.body) = (0, None);
         Ok(())

@@ -1,6 +1,7 @@
 //! One lean client for both sides, so that what it costs is small and the same: requests are made before they are
 //! timed, and replies are looked at only as far as it takes to see that they are the right ones.
 
+mod crowd;
 mod http;
 mod stdio;
 
@@ -9,7 +10,11 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
 
-pub(crate) use self::{http::Http, stdio::Stdio};
+pub(crate) use self::{
+    crowd::{Crowd, Prepared},
+    http::Http,
+    stdio::Stdio,
+};
 
 /// A request, ready to be sent again and again.
 #[derive(Clone, Debug)]

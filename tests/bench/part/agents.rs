@@ -1,9 +1,6 @@
 //! What it costs that everybody is asked: keys or tokens, roles and limits on, beside the same host without them.
 
-use std::{
-    process::Command,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow, ensure};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -89,13 +86,9 @@ fn asked() -> anyhow::Result<House> {
 fn key(bench: &Bench, house: &House) -> anyhow::Result<String> {
     let mut last = None;
     for at in 0..AGENTS {
-        let mut command = Command::new(bench.portcullis());
-        let made = command.current_dir(house.path()).args(["key", "new", &format!("agent-{at}"), "--json"]).output()?;
-        ensure!(made.status.success(), "`portcullis key`: {}", String::from_utf8_lossy(&made.stderr));
-        let made: Value = serde_json::from_slice(&made.stdout)?;
-        last = made.get("key").and_then(Value::as_str).map(str::to_owned);
+        last = Some(bench.key(house, &format!("agent-{at}"))?);
     }
-    last.context("`portcullis key` printed no key")
+    last.context("there is no agent")
 }
 
 /// A token of an issuer whose keys are in the house's file.

@@ -9,8 +9,10 @@ mod in_process;
 mod list;
 mod memory;
 mod neighbours;
+mod pipeline;
 mod start;
 mod store;
+mod waiting;
 
 use clap::ValueEnum;
 
@@ -41,10 +43,14 @@ pub(crate) enum Part {
     Agents,
     /// Inspecting, a start with 50 approved plugins, and changes of one.
     Approval,
+    /// Tickets through the support plugin, by six agents.
+    Pipeline,
+    /// Fifty agents that wait for messages.
+    Waiting,
 }
 
 impl Part {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::InProcess,
         Self::Stdio,
         Self::Http,
@@ -56,6 +62,8 @@ impl Part {
         Self::Store,
         Self::Agents,
         Self::Approval,
+        Self::Pipeline,
+        Self::Waiting,
     ];
 
     /// Measures it.
@@ -72,6 +80,8 @@ impl Part {
             Self::Store => store::measure(bench, report),
             Self::Agents => agents::measure(bench, report),
             Self::Approval => approval::measure(bench, report),
+            Self::Pipeline => pipeline::measure(bench, report),
+            Self::Waiting => waiting::measure(bench, report),
         }
     }
 }

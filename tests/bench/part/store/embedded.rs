@@ -2,7 +2,6 @@
 //! commits for many.
 
 use std::{
-    path::Path,
     sync::{Arc, mpsc},
     time::{Duration, Instant, SystemTime},
 };
@@ -16,15 +15,14 @@ use super::{TIMES, Two, VALUE, WRITERS, WRITES, guest, key, set, together, wareh
 use crate::{
     report::{Bound, Report},
     samples::{Least, Samples},
-    server::Bench,
+    server::{Bench, on_disk},
 };
 
 const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("notes");
 const READS: usize = 2_000;
 
 pub(super) fn measure(bench: &Bench, report: &mut Report, tokio: &Runtime) -> anyhow::Result<()> {
-    // Where builds are, and not in memory: `/tmp` is that on many machines.
-    let dir = tempfile::tempdir_in(std::env::current_exe()?.parent().unwrap_or(Path::new(".")))?;
+    let dir = on_disk()?;
     let path = dir.path().join("shared.redb");
     let options =
         EmbeddedOptions { path, durability: Durability::Always, clock: Arc::new(SystemTime::now), check: false };
