@@ -8,13 +8,15 @@ use std::{
     rc::Rc,
 };
 
-use shelf::{Change, Changes, Entry, Fault, Kind, MAX_STEPS, Page, Shelf, Step, When};
+use shelf::{Change, Changes, Entry, Fault, Kind, MAX_STEPS, Page, Shelf, Step, Usage, When};
 
 /// What somebody else does meanwhile.
 type Meanwhile = Box<dyn FnOnce()>;
 
 /// Waits and lists of one shelf: a call that does more spins. The host lets a call do as many operations.
 const MAX_OPERATIONS: u64 = 10_000;
+/// What a bucket holds by default.
+const MAX: (u64, u64) = (100_000, 64 << 20);
 
 #[derive(Default)]
 struct Bucket {
@@ -25,6 +27,9 @@ struct Bucket {
     between: RefCell<Option<Meanwhile>>,
     waiting: RefCell<Option<Meanwhile>>,
     looks: Cell<u64>,
+    max_entries: Cell<u64>,
+    max_bytes: Cell<u64>,
+    skew_ms: Cell<u64>,
 }
 
 /// A bucket, as one agent has it.
@@ -37,7 +42,8 @@ pub struct MemoryShelf {
 impl MemoryShelf {
     /// An empty bucket, at some time.
     pub fn new(caller: &str) -> Self {
-        let bucket = Bucket { now_ms: Cell::new(1_000_000), ..Bucket::default() };
+        let (now_ms, max_entries, max_bytes) = (Cell::new(1_000_000), Cell::new(MAX.0), Cell::new(MAX.1));
+        let bucket = Bucket { now_ms, max_entries, max_bytes, ..Bucket::default() };
         Self { caller: caller.into(), bucket: Rc::new(bucket) }
     }
 
@@ -51,6 +57,44 @@ impl MemoryShelf {
     pub fn pass(&self, ms: u64) {
         self.bucket.now_ms.set(self.bucket.now_ms.get().saturating_add(ms));
         self.sweep();
+    }
+
+    /// What the bucket may hold from now on, also where it holds more.
+    pub fn bound(&self, max_entries: u64, max_bytes: u64) {
+        self.bucket.max_entries.set(max_entries);
+        self.bucket.max_bytes.set(max_bytes);
+    }
+
+    /// How far the machine's clock is ahead of the store's, in milliseconds.
+    pub fn ahead(&self, ms: u64) {
+        self.bucket.skew_ms.set(ms);
+    }
+
+    /// What it holds and may hold.
+    pub fn holds_now(&self) -> Usage {
+        self.sweep();
+        let entries = self.bucket.entries.borrow();
+        let bytes = entries.values().map(|entry| shelf::size(entry) as u64).sum();
+        let (max_entries, max_bytes) = (self.bucket.max_entries.get(), self.bucket.max_bytes.get());
+        Usage { entries: entries.len() as u64, bytes, max_entries, max_bytes }
+    }
+
+    /// Refuses what would bring the bucket beyond its bounds, or further beyond them.
+    fn fits(&self, steps: &[Step]) -> Result<(), Fault> {
+        let (entries, usage) = (self.bucket.entries.borrow(), self.holds_now());
+        let (mut there, mut was, mut sets, mut bytes) = (0, 0, 0, 0);
+        for step in steps {
+            let (Step::Set(key, ..) | Step::Delete(key, _)) = step else { continue };
+            let found = entries.get(key);
+            there += u64::from(found.is_some());
+            was += found.map_or(0, |entry| shelf::size(entry) as u64);
+            sets += u64::from(matches!(step, Step::Set(..)));
+            bytes += step.size() as u64;
+        }
+        let beyond = |held: u64, out: u64, added: u64, max: u64| added > out && held - out + added > max;
+        let full =
+            beyond(usage.entries, there, sets, usage.max_entries) || beyond(usage.bytes, was, bytes, usage.max_bytes);
+        if full { Err(Fault::Full) } else { Ok(()) }
     }
 
     /// What happens right before the next transaction: after its caller has read, and before it writes.
@@ -139,7 +183,7 @@ impl Shelf for MemoryShelf {
     }
 
     fn now_ms(&self) -> u64 {
-        self.bucket.now_ms.get()
+        self.bucket.now_ms.get() + self.bucket.skew_ms.get()
     }
 
     fn get(&self, key: &str) -> Result<Option<Entry>, Fault> {
@@ -158,9 +202,11 @@ impl Shelf for MemoryShelf {
         self.look()?;
         self.sweep();
         let entries = self.bucket.entries.borrow();
-        let fits = |key: &&String| key.starts_with(prefix) && after.is_none_or(|after| key.as_str() > after);
-        let found: Vec<Entry> = entries.keys().filter(fits).filter_map(|key| entries.get(key).cloned()).collect();
+        let from = after.filter(|after| *after > prefix).unwrap_or(prefix);
+        let all = entries.range(from.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        let behind = all.filter(|(key, _)| after.is_none_or(|after| key.as_str() > after));
         let limit = limit as usize;
+        let found: Vec<Entry> = behind.map(|(_, entry)| entry.clone()).take(limit + 1).collect();
         let next = if found.len() > limit { found.get(limit - 1).map(|entry| entry.key.clone()) } else { None };
         Ok(Page { entries: found.into_iter().take(limit).collect(), next })
     }
@@ -191,6 +237,7 @@ impl Shelf for MemoryShelf {
             }
             self.holds(key, when)?;
         }
+        self.fits(steps)?;
         let done = steps.iter().map(|step| match step {
             Step::Set(key, value, _, ttl_ms) => Some(self.set(key, value, *ttl_ms)),
             Step::Delete(key, _) => {
@@ -228,5 +275,9 @@ impl Shelf for MemoryShelf {
             changes = found();
         }
         Ok(Changes { changes, next_after: self.bucket.version.get(), missed: false })
+    }
+
+    fn usage(&self) -> Result<Option<Usage>, Fault> {
+        Ok(Some(self.holds_now()))
     }
 }

@@ -72,8 +72,8 @@ pub fn register(shelf: &impl Shelf, said: &Registration) -> Answer<Agent> {
     let ttl_ms = check_seconds("ttl_seconds", said.ttl, TTL.0, TTL.1, TTL.2)?;
     let profile = Profile { capabilities, description, capacity, load, available: true, ttl_ms };
     let key = own_key(shelf)?;
-    shelf.transact(&[Step::set(key, &profile, When::Always, Some(ttl_ms))?])?;
-    Ok(now(shelf, profile))
+    shelf.transact(&[Step::set(key.clone(), &profile, When::Always, Some(ttl_ms))?])?;
+    Ok(written(shelf, &key, profile))
 }
 
 /// The caller is still there.
@@ -92,13 +92,18 @@ pub fn heartbeat(shelf: &impl Shelf, load: Option<u32>, available: Option<bool>)
         let profile = Profile { load, available, ..before };
         let when = When::Version(entry.version);
         shelf.transact(&[Step::set(key.clone(), &profile, when, Some(profile.ttl_ms))?])?;
-        Ok(now(shelf, profile))
+        Ok(written(shelf, &key, profile))
     })
 }
 
-fn now(shelf: &impl Shelf, profile: Profile) -> Agent {
-    let seen_at_ms = shelf.now_ms();
-    Agent { name: shelf.caller(), expires_at_ms: seen_at_ms.saturating_add(profile.ttl_ms), seen_at_ms, profile }
+/// The caller as it was just written: from when and until when, by the store's clock, which decides. Where it cannot be
+/// looked at, by this machine's.
+fn written(shelf: &impl Shelf, key: &str, profile: Profile) -> Agent {
+    let found = shelf.get(key).ok().flatten();
+    let seen_at_ms = found.as_ref().map_or_else(|| shelf.now_ms(), |entry| entry.written_at_ms);
+    let expires_at_ms = found.and_then(|entry| entry.expires_at_ms);
+    let expires_at_ms = expires_at_ms.unwrap_or_else(|| seen_at_ms.saturating_add(profile.ttl_ms));
+    Agent { name: shelf.caller(), expires_at_ms, seen_at_ms, profile }
 }
 
 /// Takes the caller off the list; whether it was on it.

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, de::IgnoredAny};
 use shelf::{
-    Answer, Entry, Fault, SECOND_MS, Shelf, Step, Stop, When, check_name, check_size, name_part, refused, settled,
+    Answer, Entry, SECOND_MS, Share, Shelf, Step, Stop, When, check_name, check_size, name_part, refused, settled,
 };
 
 /// Longest value in bytes: an answer is at most 1 MiB, and JSON within JSON may double.
@@ -14,6 +14,15 @@ pub const MAX_VALUE: usize = 256 << 10;
 pub const MAX_KEY: usize = 200;
 /// Longest time to live: a year.
 const MAX_TTL: u32 = 31_536_000;
+/// What one writer may keep, of the bucket: one part of so many. In `plugins/portcullis.toml` fewer principals than that
+/// write.
+const PARTS: u64 = 16;
+/// Entries of a value: itself, and that of its writer's share.
+const ENTRIES: u64 = 2;
+/// Bytes of the number that says how large a value is.
+const MAX_DIGITS: usize = 8;
+/// What a writer may do whose share is used up.
+const HINT: &str = "delete values of yours that nobody needs, write less, or give values a `ttl_seconds`";
 /// Keys of a page where nothing is said, and at most.
 const LIMITS: (u32, u32) = (50, 100);
 /// The key where none is said.
@@ -127,8 +136,22 @@ pub fn write(
         return refused(format_args!("`ttl_seconds` is {seconds}: from 1 to {MAX_TTL}, or left out"));
     }
     let ttl_ms = ttl.map(|seconds| u64::from(seconds) * SECOND_MS);
-    let step = Step::Set(place.whole(), value.into(), condition(if_version), ttl_ms);
-    let version = place.apply(shelf, if_version, step)?.unwrap_or_default();
+    let (share, thing) = (share(&writer)?, place.thing());
+    let bytes = place.whole().len() + value.len() + share.key(&thing).len() + MAX_DIGITS;
+    let version = settled(|| {
+        let found = place.find(shelf, if_version)?;
+        // What somebody else wrote there is not kept for them any more.
+        let others = found.as_ref().filter(|entry| entry.writer != writer).map(|entry| &entry.writer);
+        let others = others.map(|other| Ok::<_, String>(self::share(other)?.remove(&thing))).transpose()?;
+        let mut steps = vec![
+            Step::Set(place.whole(), value.into(), When::unchanged(found.as_ref()), ttl_ms),
+            share.add(&thing, bytes, ttl_ms),
+            share.admit(shelf, Some(&thing), (1, bytes), HINT)?,
+        ];
+        steps.extend(others);
+        Ok(shelf.transact(&steps)?.first().copied().flatten())
+    })?;
+    let version = version.unwrap_or_default();
     Ok(Written { key: place.key, version, writer })
 }
 
@@ -177,16 +200,18 @@ pub fn delete(shelf: &impl Shelf, address: &Address, if_version: Option<u64>) ->
     if if_version == Some(0) {
         return refused("`if_version` is 0, which stands for no value: there is nothing to delete then");
     }
-    let step = Step::Delete(place.whole(), condition(if_version));
-    Ok(Deleted { version: place.apply(shelf, if_version, step)?, writer })
+    let version = settled(|| {
+        let Some(found) = place.find(shelf, if_version)? else { return Ok(None) };
+        let steps =
+            [Step::Delete(place.whole(), When::Version(found.version)), share(&found.writer)?.remove(&place.thing())];
+        Ok(shelf.transact(&steps)?.first().copied().flatten())
+    })?;
+    Ok(Deleted { version, writer })
 }
 
-fn condition(if_version: Option<u64>) -> When {
-    match if_version {
-        None => When::Always,
-        Some(0) => When::Absent,
-        Some(version) => When::Version(version),
-    }
+/// What somebody keeps, in the shared area and in its own.
+fn share(writer: &str) -> Answer<Share> {
+    Share::of("kept", writer, PARTS, ENTRIES)
 }
 
 fn is_json(text: &str) -> bool {
@@ -230,14 +255,20 @@ impl Place {
         }
     }
 
-    /// One step, and the sentence where its condition does not hold: the store tells how the entry stands.
-    fn apply(&self, shelf: &impl Shelf, if_version: Option<u64>, step: Step) -> Answer<Option<u64>> {
-        let steps = [step];
-        settled(|| match shelf.transact(&steps) {
-            Ok(versions) => Ok(versions.first().copied().flatten()),
-            Err(Fault::Conflict(found)) => Err(Stop::Refused(self.conflict(if_version, found.as_deref()))),
-            Err(fault) => Err(fault.into()),
-        })
+    /// What it is called in a share: nobody writes in two areas of agents.
+    fn thing(&self) -> String {
+        let area = self.area.split('/').next().unwrap_or_default();
+        format!("{area}/{}", self.key)
+    }
+
+    /// What stands there, and the sentence where it is not what was said.
+    fn find(&self, shelf: &impl Shelf, if_version: Option<u64>) -> Result<Option<Entry>, Stop> {
+        let found = shelf.get(&self.whole())?;
+        let version = found.as_ref().map_or(0, |entry| entry.version);
+        match if_version {
+            Some(said) if said != version => Err(Stop::Refused(self.conflict(if_version, found.as_ref()))),
+            Some(_) | None => Ok(found),
+        }
     }
 
     fn conflict(&self, if_version: Option<u64>, found: Option<&Entry>) -> String {

@@ -1,6 +1,8 @@
 //! A message into the mailboxes of those for whom it is.
 
-use shelf::{Answer, MAX_STEPS, Shelf, Step, When, check_seconds, check_text, refused};
+use shelf::{
+    Answer, MAX_STEPS, Share, Shelf, Step, Stop, When, check_seconds, check_text, name_part, refused, settled,
+};
 
 use crate::{
     address::{Id, Mailbox, Priority, Recipient},
@@ -15,6 +17,18 @@ pub const MAX_BODY: usize = 64 << 10;
 pub const MAX_RECIPIENTS: usize = 1_000;
 /// Time to live, in seconds: where nothing is said, at least, at most.
 const TTL: (u32, u32, u32) = (86_400, 1, 604_800);
+/// What one sender has in all mailboxes together, of the bucket: one part of so many. In `plugins/portcullis.toml` fewer
+/// principals than that send.
+const PARTS: u64 = 16;
+/// Entries of a message in a mailbox: itself, its lease, that it was seen, and that of its sender's share.
+const ENTRIES: u64 = 4;
+/// Mailboxes that are written in one transaction: two keys each, beside the sender's gate.
+const CHUNK: usize = (MAX_STEPS - 1) / 2;
+/// Bytes of the number that says how large a message is.
+const MAX_DIGITS: usize = 8;
+/// What a sender may do whose share is used up.
+const HINT: &str = "wait until others acknowledge what you sent, or its time is over";
+
 /// The counter from which messages have their order.
 pub(crate) const COUNTER: &str = "seq";
 
@@ -58,19 +72,53 @@ pub fn send(shelf: &impl Shelf, to: &str, body: &str, priority: Option<Priority>
     let id = Id(priority.unwrap_or(Priority::Normal), shelf.next(COUNTER)?);
     let letter = Letter { sender, to: to.to_owned(), body: body.to_owned() };
     let mut put = 0;
-    for names in names.chunks(MAX_STEPS) {
-        let steps = names.iter().map(|name| {
-            let key = Mailbox::of(name)?.message(id);
-            Ok(Step::set(key, &letter, When::Absent, Some(ttl_ms))?)
-        });
-        let steps: Vec<Step> = steps.collect::<Answer<_>>()?;
-        if let Err(fault) = shelf.transact(&steps) {
+    for some in names.chunks(CHUNK) {
+        // All of them have room before the first is written.
+        let left = names.len().saturating_sub(put);
+        if let Err(fault) = settled(|| put_into(shelf, some, left, id, &letter, ttl_ms)) {
             return match put {
-                0 => Err(fault.into()),
+                0 => Err(fault),
                 put => refused(format_args!("{put} of {} recipients have it, the others not: {fault}", names.len())),
             };
         }
-        put += steps.len();
+        put += some.len();
     }
     Ok(Sent { id: id.text(), recipients: put, unknown })
+}
+
+/// Puts a letter into some mailboxes, of `left` that it is still to be put into.
+fn put_into(
+    shelf: &impl Shelf,
+    names: &[String],
+    left: usize,
+    id: Id,
+    letter: &Letter,
+    ttl_ms: u64,
+) -> Result<(), Stop> {
+    let share = share(&letter.sender)?;
+    let (mut steps, mut largest) = (Vec::new(), 0);
+    for name in names {
+        let mailbox = Mailbox::of(name)?;
+        let step = Step::set(mailbox.message(id), letter, When::Absent, Some(ttl_ms))?;
+        let thing = thing(id, name)?;
+        // With what it takes while it is given out, so that receiving has room where sending had.
+        let given = mailbox.lease(id).len() + mailbox.seen(id).len() + 2;
+        let bytes = step.size() + given + share.key(&thing).len() + MAX_DIGITS;
+        largest = largest.max(bytes);
+        steps.push(step);
+        steps.push(share.add(&thing, bytes, Some(ttl_ms)));
+    }
+    steps.push(share.admit(shelf, None, (left, largest.saturating_mul(left)), HINT)?);
+    shelf.transact(&steps)?;
+    Ok(())
+}
+
+/// What somebody has in all mailboxes.
+pub(crate) fn share(sender: &str) -> Answer<Share> {
+    Share::of("sent", sender, PARTS, ENTRIES)
+}
+
+/// A message in a mailbox, as its sender's share has it.
+pub(crate) fn thing(id: Id, name: &str) -> Answer<String> {
+    Ok(format!("{}/{}", id.text(), name_part("name", name)?))
 }

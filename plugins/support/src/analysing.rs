@@ -15,9 +15,12 @@ const MAX_FINDING: usize = 16 << 10;
 const MAX_ASPECTS: u32 = 16;
 /// Most analysts of one ticket.
 const MAX_ANALYSTS: usize = 100;
-/// Analyses of an answer, which with less than a mebibyte fits the default limit.
+/// Analyses of an answer.
 const MAX_LIMIT: u32 = 30;
-/// Longest `after`: a key behind the ticket's.
+/// Bytes of the findings of an answer, as JSON, where a control character has six: with less than a mebibyte it fits the
+/// default limit.
+const MAX_BYTES: usize = 480 << 10;
+/// Longest `after`: a number, and a key behind the ticket's.
 const MAX_AFTER: usize = 300;
 
 /// What somebody found.
@@ -53,7 +56,7 @@ pub struct Analyses {
     pub state: State,
     /// By analyst and aspect.
     pub items: Vec<Analysis>,
-    /// How often something was added or replaced.
+    /// How often something was added or replaced when the first page was read.
     pub total: u32,
     /// What to list after next.
     pub next: Option<String>,
@@ -134,20 +137,37 @@ pub fn all(shelf: &impl Shelf, id: &str, after: Option<&str>, limit: Option<u32>
         check_name("after", after, MAX_AFTER)?;
     }
     let (_, ticket) = find(shelf, &id).map_err(String::from)?;
-    // Before the list: what is counted here is in it, so that nobody ends a ticket for more than was read.
-    let (_, tally) = tally(shelf, &id).map_err(String::from)?;
+    // A later page counts what the first one did: what was added before it since then is on no page, so that nobody ends a
+    // ticket for more than was read.
+    let (total, after) = match after {
+        Some(after) => {
+            let (total, after) = after.split_once(':').unwrap_or_default();
+            let Ok(total) = total.parse() else {
+                return refused("`after` is none: pass the `next` of the page before");
+            };
+            (total, Some(after))
+        }
+        // Before the list: what is counted here is in it.
+        None => (tally(shelf, &id).map_err(String::from)?.1.total, None),
+    };
     let prefix = id.analyses();
     let after = after.map(|after| format!("{prefix}{after}"));
     let page = shelf.list(&prefix, after.as_deref(), limit)?;
-    let mut items = Vec::new();
+    let (mut items, mut bytes, mut last, mut next) = (Vec::new(), 0, None, page.next);
     for entry in &page.entries {
         let Some((analyst, aspect)) = entry.key.strip_prefix(&prefix).and_then(|rest| rest.split_once('/')) else {
             continue;
         };
+        bytes += entry.value.len();
+        if bytes > MAX_BYTES && !items.is_empty() {
+            next = last;
+            break;
+        }
+        last = Some(entry.key.clone());
         let Finding { finding, confidence } = entry.read()?;
         let (analyst, aspect, at_ms) = (name_of(analyst), aspect.to_owned(), entry.written_at_ms);
         items.push(Analysis { analyst, aspect, finding, confidence, at_ms });
     }
-    let next = page.next.as_deref().map(|next| next.strip_prefix(&prefix).unwrap_or(next).to_owned());
-    Ok(Analyses { state: ticket.state, items, total: tally.total, next })
+    let next = next.as_deref().map(|next| format!("{total}:{}", next.strip_prefix(&prefix).unwrap_or(next)));
+    Ok(Analyses { state: ticket.state, items, total, next })
 }

@@ -1,11 +1,11 @@
 //! Who has a task, and for how long.
 
-use shelf::{Answer, Entry, Fault, Shelf, Step, Stop, When, check_seconds, refused, settled};
+use shelf::{Answer, Entry, Fault, Shelf, Stop, check_seconds, refused, settled};
 
 use crate::{
     keys::{self, READY, Seq},
     looking::Shown,
-    settling::{self, Lease, Line},
+    settling::{self, Lease},
     task::Task,
 };
 
@@ -15,8 +15,8 @@ const LEASE: (u32, u32, u32) = (300, 1, 86_400);
 const MAX_LOST: usize = 100;
 /// Tasks of a page.
 const PAGE: u32 = 100;
-/// Most pages that are searched for a task of one orchestrator.
-const MAX_PAGES: usize = 50;
+/// Most tasks that one has at a time; calls at the same instant may bring it a little beyond.
+pub const MAX_HELD: u32 = 64;
 
 /// Which task is wanted.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,11 @@ pub fn claim(shelf: &impl Shelf, wanted: &Wanted) -> Answer<Option<Shown>> {
     if chosen.is_some() && wanted.orchestrator.is_some() {
         return refused("`task_id` says which task: leave `orchestrator_id` out");
     }
-    settling::settle(shelf)?;
+    _ = settling::settle(shelf);
+    let held = shelf.list(&keys::has(&shelf.caller())?, None, MAX_HELD)?.entries.len();
+    if held >= MAX_HELD as usize {
+        return refused(format_args!("you have {MAX_HELD} tasks: complete one, or fail it, before you claim another"));
+    }
     match chosen {
         Some(seq) => settled(|| take(shelf, seq, lease_ms)).map(Some),
         None => first(shelf, wanted.orchestrator.as_deref(), lease_ms),
@@ -48,16 +52,12 @@ pub fn claim(shelf: &impl Shelf, wanted: &Wanted) -> Answer<Option<Shown>> {
 
 /// The first that nobody else takes meanwhile.
 fn first(shelf: &impl Shelf, orchestrator: Option<&str>, lease_ms: u64) -> Answer<Option<Shown>> {
-    let (mut after, mut lost) = (None, 0);
-    for _ in 0..MAX_PAGES {
-        let page = shelf.list(READY, after.as_deref(), PAGE)?;
+    let prefix = orchestrator.map_or_else(|| Ok(READY.to_owned()), keys::ready_of)?;
+    let (mut after, mut lost) = (None::<String>, 0);
+    loop {
+        let page = shelf.list(&prefix, after.as_deref(), PAGE)?;
         for entry in &page.entries {
             let Some(seq) = keys::last(&entry.key) else { continue };
-            if let Some(orchestrator) = orchestrator
-                && entry.read::<Line>()?.orchestrator != orchestrator
-            {
-                continue;
-            }
             match take(shelf, seq, lease_ms) {
                 Ok(task) => return Ok(Some(task)),
                 // Somebody was quicker: the next one.
@@ -71,7 +71,6 @@ fn first(shelf: &impl Shelf, orchestrator: Option<&str>, lease_ms: u64) -> Answe
         let Some(next) = page.next else { return Ok(None) };
         after = Some(next);
     }
-    Ok(None)
 }
 
 fn take(shelf: &impl Shelf, seq: Seq, lease_ms: u64) -> Result<Shown, Stop> {
@@ -79,8 +78,16 @@ fn take(shelf: &impl Shelf, seq: Seq, lease_ms: u64) -> Result<Shown, Stop> {
     let mut task: Task = entry.read()?;
     let now_ms = shelf.now_ms();
     task.claim(&shelf.caller(), now_ms)?;
+    task.held_ms = Some(now_ms.saturating_add(lease_ms));
     shelf.transact(&settling::steps(&task, Some(&entry), &Lease::For(lease_ms))?)?;
-    Ok(Shown { task, lease_until_ms: Some(now_ms.saturating_add(lease_ms)) })
+    Ok(leased(shelf, task))
+}
+
+/// The task, and until when the caller has it: by the store's clock, which decides. Where the lease cannot be looked at, by
+/// this machine's.
+fn leased(shelf: &impl Shelf, task: Task) -> Shown {
+    let lease = shelf.get(&keys::lease(task.seq)).ok().flatten();
+    Shown { lease_until_ms: lease.and_then(|lease| lease.expires_at_ms).or(task.held_ms), task }
 }
 
 /// The entry of a task.
@@ -118,12 +125,9 @@ pub fn extend(shelf: &impl Shelf, id: &str, lease: Option<u32>, attempt: Option<
     let lease_ms = check_seconds("lease_seconds", lease, LEASE.0, LEASE.1, LEASE.2)?;
     let seq = keys::seq(id)?;
     settled(|| {
-        let (entry, lease, task) = own(shelf, seq, attempt)?;
-        let lease_until_ms = Some(shelf.now_ms().saturating_add(lease_ms));
-        shelf.transact(&[
-            Step::Check(entry.key, When::Version(entry.version)),
-            Step::Set(lease.key, Vec::new(), When::Version(lease.version), Some(lease_ms)),
-        ])?;
-        Ok(Shown { task, lease_until_ms })
+        let (entry, lease, mut task) = own(shelf, seq, attempt)?;
+        task.held_ms = Some(shelf.now_ms().saturating_add(lease_ms));
+        shelf.transact(&settling::steps(&task, Some(&entry), &Lease::Longer(lease.version, lease_ms))?)?;
+        Ok(leased(shelf, task))
     })
 }

@@ -1,6 +1,6 @@
 //! How a task ends, or goes back.
 
-use shelf::{Answer, Shelf, check_size, check_text, settled};
+use shelf::{Answer, Shelf, check_size, check_text, refused, settled};
 
 use crate::{
     claiming::{find, own},
@@ -15,12 +15,27 @@ const MAX_OUTCOME: usize = 64 << 10;
 /// Longest reason, in bytes: a history has fifty.
 const MAX_REASON: usize = 2 << 10;
 
+/// Longest outcome and reason where only the reserve of the bucket is left, in bytes.
+const SHORT: usize = 1 << 10;
+
+/// Refuses a long word where it would take the room that all others need to finish.
+fn check_room(shelf: &impl Shelf, what: &str, text: &str) -> Answer<()> {
+    if text.len() > SHORT && shelf.usage()?.is_some_and(|usage| usage.is_short(text.len() as u64)) {
+        return refused(format_args!(
+            "the bucket of this tool is nearly full: until there is room, `{what}` may have {SHORT} bytes. Put it \
+             elsewhere, as with `write_context`, and say where it is"
+        ));
+    }
+    Ok(())
+}
+
 /// The caller has done it.
 ///
 /// # Errors
 /// Where the caller does not have it any more, the outcome is too long, or the store cannot.
 pub fn complete(shelf: &impl Shelf, id: &str, outcome: Option<&str>, attempt: Option<u32>) -> Answer<Shown> {
     check_size("result", outcome.unwrap_or_default(), MAX_OUTCOME)?;
+    check_room(shelf, "result", outcome.unwrap_or_default())?;
     speak(shelf, id, attempt, |task, by, at_ms| task.complete(by, at_ms, outcome))
 }
 
@@ -30,6 +45,7 @@ pub fn complete(shelf: &impl Shelf, id: &str, outcome: Option<&str>, attempt: Op
 /// Where the caller does not have it any more, the reason is empty or too long, or the store cannot.
 pub fn fail(shelf: &impl Shelf, id: &str, reason: &str, retry: Option<bool>, attempt: Option<u32>) -> Answer<Shown> {
     check_text("reason", reason, MAX_REASON)?;
+    check_room(shelf, "reason", reason)?;
     speak(shelf, id, attempt, |task, by, at_ms| task.give_up(Some(by), at_ms, reason, retry.unwrap_or(true)))
 }
 

@@ -14,7 +14,7 @@ mod posting;
 mod settling;
 mod task;
 
-pub use claiming::{Wanted, claim, extend};
+pub use claiming::{MAX_HELD, Wanted, claim, extend};
 pub use ending::{cancel, complete, fail};
 pub use looking::{Pending, PendingTask, Shown, get, pending};
 pub use posting::{Draft, post};

@@ -15,7 +15,7 @@ const LIMITS: (u32, u32) = (20, 100);
 const PAGE: u32 = 200;
 /// Most pages of one call; where they do not do, the answer says where to go on.
 const MAX_PAGES: usize = 20;
-/// Longest `after`: a key behind `ready/`.
+/// Longest `after`: the end of a key, by which tasks have their order.
 const MAX_AFTER: usize = 64;
 
 /// A task, and how long its claimant has it.
@@ -75,18 +75,17 @@ pub fn pending(
     if let Some(after) = after {
         check_name("after", after, MAX_AFTER)?;
     }
-    settling::settle(shelf)?;
+    _ = settling::settle(shelf);
     let mut tasks = Vec::new();
-    let mut after = after.map(|after| format!("{READY}{after}"));
+    let prefix = orchestrator.map_or_else(|| Ok(READY.to_owned()), keys::ready_of)?;
+    let bare = |key: &str| key.strip_prefix(&prefix).unwrap_or(key).to_owned();
+    let mut after = after.map(|after| format!("{prefix}{after}"));
     for _ in 0..MAX_PAGES {
-        let page = shelf.list(READY, after.as_deref(), PAGE)?;
+        let page = shelf.list(&prefix, after.as_deref(), PAGE)?;
         for entry in &page.entries {
             let Line { title, orchestrator: poster, attempt } = entry.read()?;
-            let Some(rest) = entry.key.strip_prefix(READY) else { continue };
+            let Some(rest) = entry.key.strip_prefix(&prefix) else { continue };
             let (Some((level, _)), Some(seq)) = (rest.split_once('/'), keys::last(rest)) else { continue };
-            if orchestrator.is_some_and(|wanted| wanted != poster) {
-                continue;
-            }
             if tasks.len() == limit as usize {
                 return Ok(Pending { tasks, next: after.as_deref().map(bare) });
             }
@@ -100,17 +99,13 @@ pub fn pending(
     Ok(Pending { tasks, next: after.as_deref().map(bare) })
 }
 
-fn bare(key: &str) -> String {
-    key.strip_prefix(READY).unwrap_or(key).to_owned()
-}
-
 /// A task.
 ///
 /// # Errors
 /// Where there is none, or the store cannot.
 pub fn get(shelf: &impl Shelf, id: &str) -> Answer<Shown> {
     let seq = keys::seq(id)?;
-    settling::settle(shelf)?;
+    _ = settling::settle(shelf);
     let found = shelf.get_many(&[keys::task(seq), keys::lease(seq)])?;
     let [task, lease] = <[_; 2]>::try_from(found).unwrap_or_default();
     let Some(entry) = task else { return Err(missing(seq)) };

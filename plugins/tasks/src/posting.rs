@@ -13,6 +13,8 @@ use crate::{
 const MAX_TITLE: usize = 200;
 /// Longest description, in bytes.
 const MAX_DESCRIPTION: usize = 16 << 10;
+/// What a poster may do whose share is used up.
+const HINT: &str = "wait until tasks of yours are done, or cancel some";
 /// Priority where none is said.
 const PRIORITY: u8 = 5;
 /// Attempts where nothing is said, and at most.
@@ -50,7 +52,8 @@ pub fn post(shelf: &impl Shelf, draft: &Draft) -> Answer<Shown> {
         return refused(format_args!("`max_attempts` is {max_attempts}: from 1 to {}", ATTEMPTS.1));
     }
     let depends_on = dependencies(draft.depends_on.as_deref().unwrap_or_default())?;
-    settling::settle(shelf)?;
+    // What it cannot settle, a bucket that is full say, the next call may.
+    _ = settling::settle(shelf);
     let blank = Task {
         seq: 0,
         title: draft.title.clone(),
@@ -59,6 +62,7 @@ pub fn post(shelf: &impl Shelf, draft: &Draft) -> Answer<Shown> {
         state: State::Blocked,
         orchestrator: shelf.caller(),
         claimant: None,
+        held_ms: None,
         attempt: 0,
         max_attempts,
         depends_on,
@@ -113,6 +117,8 @@ fn write(shelf: &impl Shelf, blank: &Task) -> Result<Task, Stop> {
     }
     task.begin(shelf.now_ms());
     steps.extend(settling::steps(&task, None, &Lease::Any)?);
+    let bytes = steps.iter().map(Step::size).sum::<usize>() + keys::LATER;
+    steps.push(keys::open(&task.orchestrator)?.admit(shelf, None, (1, bytes), HINT)?);
     shelf.transact(&steps)?;
     Ok(task)
 }

@@ -81,6 +81,9 @@ pub struct Task {
     pub orchestrator: String,
     /// Who has it, or had it last.
     pub claimant: Option<String>,
+    /// Under which time it is in the list of those that are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_ms: Option<u64>,
     /// How often it was claimed.
     pub attempt: u32,
     /// How often it may be.

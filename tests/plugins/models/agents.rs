@@ -125,3 +125,16 @@ fn who_leaves_between_stays_away() {
     assert!(heartbeat(&root, None, None).unwrap_err().contains("call `register_agent`"));
     assert_eq!(find(&root, &[], None, true).unwrap().total, 0);
 }
+
+/// Until when one is listed is what the store says, whose clock ends it.
+#[test]
+fn a_listing_ends_by_the_clock_of_the_store() {
+    let root = MemoryShelf::new("alice");
+    root.ahead(3_600_000);
+    let said = Registration { capabilities: vec!["research".into()], ttl: Some(10), ..Registration::default() };
+    let agent = register(&root, &said).unwrap();
+    assert_eq!((agent.seen_at_ms, agent.expires_at_ms), (1_000_000, 1_010_000));
+    root.pass(5_000);
+    assert_eq!(heartbeat(&root, None, None).unwrap().expires_at_ms, 1_015_000);
+    assert_eq!(find(&root, &[], None, false).unwrap().agents[0].expires_at_ms, 1_015_000);
+}

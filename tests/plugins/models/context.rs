@@ -168,3 +168,68 @@ fn bounds_are_said() {
     let slashes = Address { agent: Some("/".repeat(200)), key: None };
     assert!(read(&shelf, &slashes).unwrap_err().contains("count three times"));
 }
+
+/// One that writes all it may leaves the bucket to the others, and goes on reading, deleting and replacing.
+#[test]
+fn no_writer_fills_the_bucket() {
+    let root = MemoryShelf::new("root");
+    root.bound(8_000, 64 << 20);
+    let at = |key: usize| Address { agent: None, key: Some(format!("k{key}")) };
+    let large = format!("\"{}\"", "x".repeat(MAX_VALUE - 2));
+    let fill = |who: &str, value: &str| {
+        let shelf = root.of(who);
+        (0..30_000).find_map(|key| {
+            let address = Address { agent: Some(who.into()), ..at(key) };
+            write(&shelf, &address, value, None, None).err().map(|said| (key, said))
+        })
+    };
+    let (count, said) = fill("greedy", &large).unwrap();
+    assert!(count > 10 && said.contains("delete values of yours"), "{count}: {said}");
+    // As many as `plugins/portcullis.toml` has, each with all it may, by size and by number.
+    for who in ["al", "alice", "bob", "carol", "dave", "local-operator"] {
+        assert!(fill(who, &large).unwrap().0 > 10);
+    }
+    let many = fill("many", "1").unwrap();
+    assert!((200..=250).contains(&many.0) && many.1.contains("that you may keep here"), "{many:?}");
+    assert!(write(&root.of("other"), &at(0), &large, None, None).is_ok());
+    // Room that is given back is room again, also where another writes in one's place.
+    let greedy = root.of("greedy");
+    let own = Address { agent: Some("greedy".into()), ..at(0) };
+    assert!(write(&greedy, &at(1), "1", None, None).is_ok(), "a small one had room");
+    assert!(write(&greedy, &own, &large, None, None).is_ok(), "in the place of the same");
+    assert!(write(&greedy, &at(2), &large, None, None).is_err());
+    delete(&greedy, &own, None).unwrap();
+    assert!(write(&greedy, &at(2), &large, None, None).is_ok());
+    assert!(write(&greedy, &at(3), &large, None, None).is_err());
+    assert!(write(&root.of("other"), &at(2), "1", None, None).is_ok());
+    assert!(write(&greedy, &at(3), &large, None, Some(5)).is_ok());
+    assert!(write(&greedy, &at(4), &large, None, None).is_err());
+    root.pass(5_000);
+    assert!(write(&greedy, &at(4), &large, None, None).is_ok());
+}
+
+/// Two calls of one writer at once do not both take the last room.
+#[test]
+fn the_last_room_is_taken_once() {
+    let (root, large) = (MemoryShelf::new("greedy"), format!("\"{}\"", "x".repeat(MAX_VALUE - 2)));
+    let at = |key: usize| Address { agent: None, key: Some(format!("k{key}")) };
+    let most = (0..100).find(|key| write(&root, &at(*key), &large, None, None).is_err()).unwrap();
+    delete(&root, &at(0), None).unwrap();
+    let (other, value) = (root.clone(), large.clone());
+    root.between(move || drop(write(&other, &at(1_000), &value, None, None).unwrap()));
+    assert!(write(&root, &at(1_001), &large, None, None).is_err(), "{most}");
+}
+
+/// What is counted is what there is, whoever wrote over whom: shares have an entry for each value, and of its writer.
+#[test]
+fn shares_have_what_there_is() {
+    let root = MemoryShelf::new("root");
+    let at = |agent: Option<&str>, key: &str| Address { agent: agent.map(str::to_owned), key: Some(key.into()) };
+    write(&root.of("al"), &at(None, "a"), "1", None, None).unwrap();
+    write(&root.of("bob"), &at(None, "a"), "2", None, None).unwrap();
+    write(&root.of("al"), &at(Some("al"), "a"), "3", None, None).unwrap();
+    write(&root.of("al"), &at(None, "b"), "4", None, None).unwrap();
+    delete(&root.of("bob"), &at(None, "b"), None).unwrap();
+    let kept: Vec<_> = root.keys().into_iter().filter(|key| key.starts_with("kept/")).collect();
+    assert_eq!(kept, ["kept/al/agent/a", "kept/bob/shared/a"]);
+}

@@ -288,3 +288,78 @@ fn an_answer_holds_so_many_bytes() {
     assert_eq!(counts, [(2, true), (2, true), (1, false)]);
     assert!(send(&root, "alice", &"b".repeat(65_537), None, None).unwrap_err().contains("at most 65536"));
 }
+
+/// One that sends all it may leaves the bucket to the others; what it sent is received, and acknowledging makes room.
+#[test]
+fn no_sender_fills_the_bucket() {
+    let root = MemoryShelf::new("root");
+    root.bound(8_000, 64 << 20);
+    // A control character has six bytes as JSON, which is what the bucket counts.
+    let body = "\u{1}".repeat(64 << 10);
+    let fill = |who: &str, to: &str, body: &str| {
+        (0..30_000).find_map(|count| send(&root.of(who), to, body, None, Some(604_800)).err().map(|said| (count, said)))
+    };
+    let (count, said) = fill("greedy", "nobody", &body).unwrap();
+    assert!(count > 5 && said.contains("wait until others acknowledge"), "{count}: {said}");
+    for who in ["al", "alice", "bob", "carol", "dave", "erin", "frank", "gwen", "hal", "local-operator"] {
+        assert!(fill(who, "al", &body).unwrap().0 > 5);
+    }
+    let many = fill("many", "al", "x").unwrap();
+    assert!((100..=125).contains(&many.0), "{many:?}");
+    assert_eq!(send(&root.of("other"), "alice", "still", Some(Priority::High), None).unwrap().recipients, 1);
+    let al = root.of("al");
+    let got = receive(&al, &Asked { limit: Some(1), ..Asked::default() }).unwrap();
+    let ids: Vec<_> = got.messages.iter().map(|message| message.id.clone()).collect();
+    let sender = root.of(&got.messages[0].sender);
+    assert!(send(&sender, "al", &body, None, None).is_err());
+    acknowledge(&al, &ids).unwrap();
+    assert!(send(&sender, "al", &body, None, None).is_ok());
+    // What is over is no share's any more.
+    root.pass(604_800_000);
+    let left: Vec<_> = root.keys().into_iter().filter(|key| key.starts_with("sent/")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A bucket that is full, for whatever reason, takes no message; it is read and emptied as before.
+#[test]
+fn a_full_bucket_is_received_from() {
+    let root = MemoryShelf::new("root");
+    for at in 0..5 {
+        send(&root, "alice", &format!("{at}"), None, None).unwrap();
+    }
+    root.bound(5, 100);
+    assert!(send(&root, "alice", "x", None, None).is_err());
+    let alice = root.of("alice");
+    let got = receive(&alice, &Asked::default()).unwrap().messages;
+    assert_eq!(got.len(), 5);
+    let ids: Vec<_> = got.into_iter().map(|message| message.id).collect();
+    assert_eq!(acknowledge(&alice, &ids).unwrap().acknowledged, 5);
+}
+
+/// Sending ends before the bucket is full: the rest is for those who receive.
+#[test]
+fn a_reserve_is_left_to_receive() {
+    let root = MemoryShelf::new("root");
+    let body = "b".repeat(40 << 10);
+    let full = (0..40).find_map(|who| {
+        let sender = root.of(&format!("s{who}"));
+        (0..500).find_map(|_| send(&sender, "alice", &body, None, None).err()).filter(|said| said.contains("is full"))
+    });
+    assert!(full.is_some());
+    let usage = root.holds_now();
+    assert!(usage.bytes < usage.max_bytes - usage.max_bytes / 10, "{usage:?}");
+}
+
+/// A message for more than a transaction holds, of which the second one fails: the answer counts all recipients.
+#[test]
+fn who_has_it_is_said() {
+    let root = MemoryShelf::new("root");
+    for at in 0..200 {
+        receive(&root.of(&format!("agent-{at}")), &Asked::default()).unwrap();
+    }
+    let bucket = root.clone();
+    // When it was admitted, and before it is written: the bucket gets room for the first transaction alone.
+    root.between(move || bucket.bound(100_000, bucket.holds_now().bytes + 63 * 16_000));
+    let said = send(&root, "all", &"b".repeat(15_000), None, None).unwrap_err();
+    assert!(said.contains("63 of 200 recipients have it, the others not"), "{said}");
+}

@@ -192,3 +192,49 @@ fn an_analyst_has_so_many_aspects() {
     assert!(add(&shelf, "T", &said("a3")).is_ok());
     assert!(add(&shelf.of("bob"), "T", &said("a")).is_ok(), "another has a place of his own");
 }
+
+fn ticket(shelf: &MemoryShelf) {
+    save(shelf, &Draft { id: "T".into(), customer: "c".into(), subject: "s".into(), body: String::new() }).unwrap();
+}
+
+/// An answer stays small however long the findings are as JSON, and the pages have them all.
+#[test]
+fn a_page_holds_so_many_bytes() {
+    let shelf = MemoryShelf::new("alice");
+    ticket(&shelf);
+    // The longest there is: a control character has six bytes as JSON.
+    let finding = "\u{1}".repeat(16 << 10);
+    for at in 0..16 {
+        let said = Said { aspect: format!("a{at:02}"), finding: finding.clone(), confidence: None };
+        add(&shelf, "T", &said).unwrap();
+    }
+    let (mut found, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let page = all(&shelf, "T", after.as_deref(), None).unwrap();
+        let bytes: usize = page.items.iter().map(|item| serde_json::to_string(&item.finding).unwrap().len()).sum();
+        assert!(bytes < 512 << 10 && !page.items.is_empty(), "{bytes} bytes");
+        found.extend(page.items.into_iter().map(|item| item.aspect));
+        let Some(next) = page.next else { break };
+        after = Some(next);
+    }
+    assert_eq!(found, (0..16).map(|at| format!("a{at:02}")).collect::<Vec<_>>());
+}
+
+/// What is added between two pages, before the second one, is on no page: the `total` of neither ends the ticket.
+#[test]
+fn nobody_ends_a_ticket_for_what_is_on_no_page() {
+    let shelf = MemoryShelf::new("alice");
+    ticket(&shelf);
+    let said = |aspect: &str| Said { aspect: aspect.into(), finding: "f".into(), confidence: None };
+    for aspect in ["b", "c"] {
+        add(&shelf, "T", &said(aspect)).unwrap();
+    }
+    let first = all(&shelf, "T", None, Some(1)).unwrap();
+    add(&shelf, "T", &said("a")).unwrap();
+    let second = all(&shelf, "T", first.next.as_deref(), Some(1)).unwrap();
+    assert_eq!((first.total, second.total, second.next), (2, 2, None));
+    assert!(resolve(&shelf, "T", "done", Some(second.total)).unwrap_err().contains("T has 3 analyses, and you said 2"));
+    assert!(all(&shelf, "T", Some("alice/b"), None).unwrap_err().contains("`after` is none"));
+    let again = all(&shelf, "T", None, None).unwrap();
+    assert!(resolve(&shelf, "T", "done", Some(again.total)).is_ok());
+}

@@ -2,7 +2,7 @@
 
 use portcullis_plugins::MemoryShelf;
 use proptest::prelude::*;
-use tasks::{Draft, State, Wanted, cancel, claim, complete, extend, fail, get, pending, post};
+use tasks::{Draft, MAX_HELD, State, Wanted, cancel, claim, complete, extend, fail, get, pending, post};
 
 use crate::{NAMES, histories};
 
@@ -362,4 +362,153 @@ fn a_dependency_ends_between() {
     let depends_on = Some(vec![first]);
     let second = post(&root, &Draft { title: "second".into(), depends_on, ..Draft::default() }).unwrap();
     assert_eq!(second.task.state, State::Pending);
+}
+
+fn draft(title: &str) -> Draft {
+    Draft { title: title.into(), ..Draft::default() }
+}
+
+/// A bucket that is full, for whatever reason, is looked at as before, also when leases end that nobody can give back.
+#[test]
+fn a_full_bucket_is_looked_at() {
+    let root = MemoryShelf::new("orchestrator");
+    for title in ["first", "second"] {
+        post(&root, &draft(title)).unwrap();
+    }
+    let wanted = Wanted { id: Some("t1".into()), lease: Some(5), ..Wanted::default() };
+    claim(&root.of("alice"), &wanted).unwrap();
+    root.bound(1, 1);
+    root.pass(5_000);
+    assert_eq!(get(&root, "t1").unwrap().lease_until_ms, None);
+    assert_eq!(pending(&root, None, None, None).unwrap().tasks.len(), 1);
+    assert!(post(&root, &draft("third")).is_err());
+    root.bound(1_000, 1 << 20);
+    assert_eq!(pending(&root, None, None, None).unwrap().tasks.len(), 2);
+}
+
+/// One that posts all it may leaves the bucket to the others; its tasks are claimed and done, and that makes room.
+#[test]
+fn no_poster_fills_the_bucket() {
+    let root = MemoryShelf::new("root");
+    root.bound(100_000, 8 << 20);
+    // A control character has six bytes as JSON, which is what the bucket counts.
+    let long = Draft { description: Some("\u{1}".repeat(16 << 10)), ..draft("long") };
+    let fill = |who: &str, draft: &Draft| {
+        (0..5_000).find_map(|count| post(&root.of(who), draft).err().map(|said| (count, said))).unwrap()
+    };
+    let (count, said) = fill("greedy", &long);
+    assert!(count > 5 && said.contains("wait until tasks of yours are done"), "{count}: {said}");
+    assert!(fill("alice", &long).0 > 5);
+    assert!(post(&root.of("other"), &long).is_ok());
+    let of = |poster: &str| Wanted { orchestrator: Some(poster.into()), ..Wanted::default() };
+    let worker = root.of("worker");
+    let first = claim(&worker, &of("greedy")).unwrap().unwrap().task.id();
+    fail(&worker, &first, "not now", None, None).unwrap();
+    assert!(post(&root.of("greedy"), &long).is_err());
+    claim(&worker, &of("greedy")).unwrap().unwrap();
+    let outcome = "o".repeat(64 << 10);
+    assert_eq!(complete(&worker, &first, Some(&outcome), None).unwrap().task.state, State::Completed);
+    assert!(post(&root.of("greedy"), &long).is_ok());
+    // Many small ones are bounded too.
+    root.bound(8_000, 64 << 20);
+    let many = fill("many", &draft("small"));
+    assert!((100..=200).contains(&many.0) && many.1.contains("that you may keep here"), "{many:?}");
+}
+
+/// What has ended is kept as far as its poster's share goes, the newest longest.
+#[test]
+fn what_has_ended_makes_room() {
+    let root = MemoryShelf::new("orchestrator");
+    root.bound(100_000, 8 << 20);
+    let (worker, outcome) = (root.of("worker"), "o".repeat(64 << 10));
+    for _ in 0..200 {
+        let id = post(&root, &draft("a task")).unwrap().task.id();
+        claim(&worker, &Wanted { id: Some(id.clone()), ..Wanted::default() }).unwrap();
+        complete(&worker, &id, Some(&outcome), None).unwrap();
+        assert_eq!(get(&root, &id).unwrap().task.outcome.as_deref(), Some(outcome.as_str()));
+    }
+    assert!(get(&root, "t1").unwrap_err().contains("there is no task t1"));
+    assert!(get(&root, "t190").is_ok());
+    let usage = root.holds_now();
+    assert!(usage.bytes <= usage.max_bytes / 8 + 4_096, "{usage:?}");
+}
+
+/// Where only the reserve is left, tasks end with a short word, so that all can.
+#[test]
+fn a_reserve_is_left_to_finish() {
+    let root = MemoryShelf::new("orchestrator");
+    post(&root, &draft("a task")).unwrap();
+    claim(&root, &Wanted::default()).unwrap();
+    root.bound(100_000, root.holds_now().bytes + 1_000);
+    let said = complete(&root, "t1", Some(&"o".repeat(1_025)), None).unwrap_err();
+    assert!(said.contains("nearly full") && said.contains("1024 bytes"), "{said}");
+    assert!(post(&root, &draft("another")).is_err());
+    assert!(complete(&root, "t1", Some("see `report`"), None).is_ok());
+}
+
+/// Nobody has more than so many, and what a call does for others does not grow with what is held.
+#[test]
+fn one_has_so_many_tasks() {
+    let root = MemoryShelf::new("orchestrator");
+    let workers: Vec<_> = (0..6).map(|at| root.of(&format!("worker-{at}"))).collect();
+    for at in 0..workers.len() * MAX_HELD as usize + 1 {
+        post(&root, &draft(&format!("{at}"))).unwrap();
+    }
+    for (at, worker) in workers.iter().enumerate() {
+        for _ in 0..MAX_HELD {
+            let lease = Some(if at == 5 { 10 } else { 1_000 });
+            claim(worker, &Wanted { lease, ..Wanted::default() }).unwrap().unwrap();
+        }
+        assert!(claim(worker, &Wanted::default()).unwrap_err().contains("you have 64 tasks"));
+    }
+    let looks = |shelf: &MemoryShelf| {
+        let before = shelf.looks();
+        get(shelf, "t1").unwrap();
+        shelf.looks() - before
+    };
+    assert!(looks(&root) <= 2, "{} looks", looks(&root));
+    // The last ones end first, and are found at once.
+    root.pass(10_000);
+    assert_eq!(get(&root, "t384").unwrap().task.state, State::Pending);
+    assert_eq!(pending(&root, None, Some(100), None).unwrap().tasks.len(), MAX_HELD as usize + 1);
+    assert!(claim(&workers[5], &Wanted::default()).unwrap().is_some());
+    // What is extended ends later, and does not stand in the way of what ends before.
+    let first = get(&root, "t1").unwrap().task;
+    assert_eq!(first.claimant.as_deref(), Some("worker-0"));
+    extend(&workers[0], "t1", Some(5_000), None).unwrap();
+    root.pass(1_000_000);
+    for _ in 0..3 {
+        assert_eq!(get(&root, "t1").unwrap().task.state, State::Claimed);
+    }
+    assert_eq!(pending(&root, None, Some(100), None).unwrap().tasks.len(), 100);
+    assert_eq!(root.keys().iter().filter(|key| key.starts_with("held/")).count(), 1);
+    assert_eq!(root.keys().iter().filter(|key| key.starts_with("has/")).count(), 1);
+}
+
+/// What one posted is found at once, behind however much of another's that is more urgent.
+#[test]
+fn a_task_is_found_behind_others() {
+    let root = MemoryShelf::new("a");
+    for _ in 0..600 {
+        post(&root, &Draft { priority: Some(9), ..draft("of a") }).unwrap();
+    }
+    let last = post(&root.of("b"), &draft("of b")).unwrap().task.id();
+    let (of_b, before) = (Wanted { orchestrator: Some("b".into()), ..Wanted::default() }, root.looks());
+    assert_eq!(pending(&root, Some("b"), None, None).unwrap().tasks[0].id, last);
+    assert_eq!(claim(&root, &of_b).unwrap().unwrap().task.id(), last);
+    assert!(root.looks() - before <= 8, "{} looks", root.looks() - before);
+    assert_eq!(claim(&root, &of_b).unwrap(), None);
+}
+
+/// Until when one has a task is what the store says, whose clock ends it.
+#[test]
+fn a_lease_ends_by_the_clock_of_the_store() {
+    let root = MemoryShelf::new("a");
+    post(&root, &draft("a task")).unwrap();
+    root.ahead(3_600_000);
+    let wanted = Wanted { lease: Some(10), ..Wanted::default() };
+    let claimed = claim(&root, &wanted).unwrap().unwrap();
+    assert_eq!(claimed.lease_until_ms, Some(1_010_000));
+    assert_eq!(get(&root, "t1").unwrap().lease_until_ms, claimed.lease_until_ms);
+    assert_eq!(extend(&root, "t1", Some(20), None).unwrap().lease_until_ms, Some(1_020_000));
 }

@@ -40,6 +40,19 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+/// How much a bucket holds and may hold. Bytes are those of keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Most entries.
+    pub max_entries: u64,
+    /// Most bytes.
+    pub max_bytes: u64,
+}
+
 /// What must be true for a step to happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
@@ -80,6 +93,14 @@ impl Step {
         let key = key.into();
         let bytes = serde_json::to_vec(value).map_err(|_| Fault::Damaged(key.clone()))?;
         Ok(Self::Set(key, bytes, when, ttl_ms))
+    }
+
+    /// The bytes that it puts into the bucket.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Set(key, value, ..) => key.len() + value.len(),
+            Self::Delete(..) | Self::Check(..) => 0,
+        }
     }
 }
 

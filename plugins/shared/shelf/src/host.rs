@@ -4,9 +4,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use self::portcullis::host::{
     call,
-    kv::{Bucket, Change as KvChange, ChangeKind, Condition, Entry as KvEntry, Error, Operation, SetOptions},
+    kv::{
+        Bucket, Change as KvChange, ChangeKind, Condition, Entry as KvEntry, Error, Operation, SetOptions,
+        Usage as KvUsage,
+    },
 };
-use crate::{Answer, Change, Changes, Entry, Fault, Kind, Page, Shelf, Step, When};
+use crate::{Answer, Change, Changes, Entry, Fault, Kind, Page, Shelf, Step, Usage, When};
 
 wit_bindgen::generate!({ path: "../../../wit", world: "portcullis:host/imports" });
 
@@ -73,6 +76,16 @@ impl Shelf for HostShelf {
                 missed: false,
             }),
             Err(Error::Compacted(version)) => Ok(Changes { changes: Vec::new(), next_after: version, missed: true }),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    fn usage(&self) -> Result<Option<Usage>, Fault> {
+        match self.bucket.usage() {
+            Ok(KvUsage { entries, bytes, max_entries, max_bytes }) => {
+                Ok(Some(Usage { entries, bytes, max_entries, max_bytes }))
+            }
+            Err(Error::AccessDenied) => Ok(None),
             Err(error) => Err(fault(error)),
         }
     }

@@ -9,15 +9,17 @@ mod fault;
 #[cfg(target_family = "wasm")]
 mod host;
 mod retry;
+mod share;
 
 use std::fmt;
 
 pub use bounds::{MAX_NAME, check_name, check_seconds, check_size, check_text, name_of, name_part};
-pub use entry::{Change, Changes, Entry, Kind, Page, Step, When};
+pub use entry::{Change, Changes, Entry, Kind, Page, Step, Usage, When};
 pub use fault::Fault;
 #[cfg(target_family = "wasm")]
 pub use host::HostShelf;
 pub use retry::{Stop, settled};
+pub use share::{Kept, Most, Share, size};
 
 /// What a tool answers: a value, or a sentence that a model can act on.
 pub type Answer<T> = Result<T, String>;
@@ -73,6 +75,12 @@ pub trait Shelf {
     /// # Errors
     /// [`Fault::Busy`] where too many wait, and where the store cannot.
     fn changes(&self, prefix: &str, after: u64, wait_ms: u32) -> Result<Changes, Fault>;
+
+    /// How much the bucket holds and may hold; none where a grant does not let it be asked.
+    ///
+    /// # Errors
+    /// Where the store cannot.
+    fn usage(&self) -> Result<Option<Usage>, Fault>;
 }
 
 /// Says `what` with the bound that it breaks.
