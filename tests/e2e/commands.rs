@@ -1,11 +1,14 @@
 //! Commands as people run them: their output, their hints, their exit codes.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use portcullis_artifacts as guests;
 use serde_json::{Value, json};
 
-use crate::host::{Folder, PORTCULLIS, plugins, stderr, usual};
+use crate::{
+    host::{Folder, PORTCULLIS, plugins, stderr, usual},
+    tools::toolchain,
+};
 
 #[test]
 fn call_runs_the_path_of_a_client_and_tells_the_cost() {
@@ -93,7 +96,7 @@ fn the_cache_and_the_key_survive_and_are_private() {
     let states: Vec<_> = list.as_array().expect("plugins").iter().map(|plugin| plugin["state"].clone()).collect();
     assert_eq!(states, ["approved", "approved", "approved"]);
     let state = folder.path().join(".portcullis");
-    let mode = |path: &std::path::Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o777;
     assert_eq!(mode(&state), 0o700);
     for name in ["host.key", "audit.jsonl"] {
         assert_eq!(mode(&state.join(name)), 0o600, "{name}");
@@ -155,6 +158,67 @@ fn doctor_and_check_agree_with_list() {
     assert_eq!(crate::raw::call(&host.address, "echo_echo", json!({ "text": "on" }))["result"]["isError"], false);
     drop(host);
     check(&folder, &["serve", "--strict"], 1, &["Plugin `broken`", "hint: portcullis inspect broken"]);
+}
+
+/// Who builds no plugins needs no toolchain: it is told, and is no fault.
+#[test]
+fn doctor_tells_of_toolchains_and_of_none() {
+    let folder = Folder::new("");
+    let told = |tools: Option<&Path>, ok: &str| {
+        let run = |arguments: &[&str]| {
+            let mut command = folder.command(arguments);
+            command.env_remove("VIRTUAL_ENV").env_remove("PORTCULLIS_TOOLS").env("PATH", "/nowhere");
+            if let Some(tools) = tools {
+                command.env("PORTCULLIS_TOOLS", tools);
+            }
+            let output = command.output().expect("a run");
+            assert!(output.status.success(), "{}", stderr(&output));
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        };
+        let json: Value = serde_json::from_str(&run(&["doctor", "--json"])).expect("JSON");
+        let text = run(&["doctor"]);
+        let lines = json["findings"].as_array().expect("findings").iter().filter(|found| {
+            let what = found["what"].as_str().expect("text");
+            assert!(found["hint"].is_null() || !what.contains("to build"), "{json:#}");
+            what.contains("to build") && text.contains(&format!("ok    {what}\n"))
+        });
+        let lines: Vec<_> = lines.map(|found| found["what"].as_str().expect("text").to_owned()).collect();
+        assert!(json["ok"] == true && lines.len() == 3, "{ok}: {json:#}\n{text}");
+        lines
+    };
+    let none = told(None, "none");
+    assert_eq!(
+        none[1..],
+        [
+            "`@bytecodealliance/componentize-js` is not installed; to build JavaScript plugins, in the plugin's folder: \
+             `npm install --save-dev @bytecodealliance/componentize-js@0.23.0`",
+            "`componentize-py` is not installed; to build Python plugins, in the plugin's folder: \
+             `python3 -m venv .venv && .venv/bin/pip install componentize-py==0.25.1`",
+        ]
+    );
+    // Of a plugin of the configuration, where its own toolchain is installed as `build` says.
+    let package = folder.path().join("p/node_modules/@bytecodealliance/componentize-js");
+    fs::create_dir_all(&package).expect("a folder");
+    fs::write(package.join("package.json"), r#"{"version": "0.1.2"}"#).expect("a manifest");
+    fs::write(
+        folder.path().join("portcullis.toml"),
+        "[plugins.p]\nsource = \"p/dist/p.wasm\"\nenabled = false\n[server]\nhttp = \"127.0.0.1:0\"\n",
+    )
+    .expect("a configuration");
+    fs::create_dir(folder.path().join("p/dist")).expect("a folder");
+    let near = told(None, "near");
+    assert!(near[1].starts_with("`node` does not run, for `@bytecodealliance/componentize-js` in `"), "{near:#?}");
+    assert!(near[1].contains("install Node.js 20 or later"), "{near:#?}");
+    fs::remove_dir_all(folder.path().join("p/node_modules")).expect("removed");
+    let parts = [crate::languages::JAVASCRIPT, crate::languages::PYTHON, "bin/node"];
+    let Some(tools) = parts.into_iter().map(toolchain).collect::<Option<Vec<_>>>() else { return };
+    let there = told(Some(&tools[0]), "there");
+    let shown = tools[0].canonicalize().expect("a folder").display().to_string();
+    assert!(there[1].starts_with("to build JavaScript plugins there is Node v2"), "{there:#?}");
+    assert!(there[1].contains(&format!("`{shown}/bin/node`")) && there[1].contains(" 0.23.0 in `"), "{there:#?}");
+    let python =
+        format!("to build Python plugins there is componentize-py 0.25.1 (`{shown}/python/bin/componentize-py`)");
+    assert_eq!(there[2], python);
 }
 
 #[test]

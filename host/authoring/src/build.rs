@@ -3,13 +3,14 @@
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portcullis_policy::PluginName;
 
 use crate::cargo::{self, CargoError};
 use crate::descriptions::{Descriptions, decode_component, describe};
 use crate::find::{self, Candidate, NotBuilt};
-use crate::foreign::{self, ToolError};
+use crate::foreign::{self, Bounds, ToolError};
 use crate::process::{ProcessError, Stop};
 use crate::requests::{Requests, RequestsError};
 use crate::sections::{self, SectionsError};
@@ -24,6 +25,8 @@ pub struct BuildOptions {
     pub quiet: bool,
     /// Ends the build early.
     pub stop: Stop,
+    /// What a toolchain of JavaScript or Python may take, instead of five minutes.
+    pub time: Option<Duration>,
 }
 
 /// A plugin that was built.
@@ -162,6 +165,7 @@ fn build_into(dir: &Path, options: &BuildOptions, target: Option<&Path>) -> Resu
     let candidate = find::can_build(&dir).map_err(|source| file("read", &dir, source))?.map_err(not_built)?;
     let requests = Requests::read(&dir)?;
     let tool = |source| BuildError::Tool { dir: dir.clone(), source };
+    let bounds = Bounds::new(options.time, &options.stop);
     let (name, from, raw, wit) = match candidate {
         Candidate::Rust => {
             let made = cargo::run(&dir, options.quiet, target, &options.stop)?;
@@ -171,16 +175,18 @@ fn build_into(dir: &Path, options: &BuildOptions, target: Option<&Path>) -> Resu
         }
         Candidate::JavaScript(manifest) => {
             let wit = dir.join(&manifest.wit);
+            foreign::is_own(&dir, &wit).map_err(tool)?;
             let key = "write in `package.json`, in `portcullis`: \"world\": \"WORLD\"";
             let world = foreign::world(&wit, manifest.world.as_deref(), key).map_err(tool)?;
-            let raw = manifest.build(&dir, &world, &options.stop).map_err(tool)?;
+            let raw = manifest.build(&dir, &world, &bounds).map_err(tool)?;
             (manifest.name, dir.clone(), raw, wit)
         }
         Candidate::Python(manifest) => {
             let wit = dir.join(&manifest.wit);
+            foreign::is_own(&dir, &wit).map_err(tool)?;
             let key = "write in `pyproject.toml`, in `[tool.portcullis]`: world = \"WORLD\"";
             let world = foreign::world(&wit, manifest.world.as_deref(), key).map_err(tool)?;
-            let raw = manifest.build(&dir, &world, &options.stop).map_err(tool)?;
+            let raw = manifest.build(&dir, &world, &bounds).map_err(tool)?;
             (manifest.name, dir.clone(), raw, wit)
         }
     };

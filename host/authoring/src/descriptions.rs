@@ -13,6 +13,8 @@ use wit_parser::{
     World, WorldId, WorldItem, WorldKey,
 };
 
+use crate::reading;
+
 /// The longest description that a tool may have (`THREATS.md`, "Definitions and bytes"), in bytes.
 const MAX_DESCRIPTION: usize = 4 << 10;
 /// The instance that componentize-py exports beside those of the WIT; the host makes no tools of it.
@@ -98,15 +100,10 @@ pub(crate) fn describe(component: &[u8], wit: &Path) -> Result<(Descriptions, Ve
         let warning = format!("the tools have no descriptions: there is no `{}`", wit.display());
         return Ok((Descriptions::default(), vec![warning]));
     }
-    let mut source = Resolve {
-        // What a feature gate hides from other tools may be exported all the same.
-        all_features: true,
-        ..Resolve::default()
-    };
-    let package = match source.push_path(wit) {
-        Ok((package, _)) => package,
-        Err(error) => {
-            let warning = format!("the tools have no descriptions, since the WIT cannot be read: {error:#}");
+    let (source, package) = match reading::wit(wit) {
+        Ok(read) => read,
+        Err(reason) => {
+            let warning = format!("the tools have no descriptions, since the WIT cannot be read: {reason}");
             return Ok((Descriptions::default(), vec![warning]));
         }
     };

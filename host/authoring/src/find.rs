@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::fs;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use portcullis_policy::{NameError, PluginName};
 
-use crate::{javascript, python};
+use crate::{javascript, python, reading};
 
 /// Folders that are never plugins, nor sources of one: what builds and package managers make. Nor is anything whose name
 /// begins with a dot.
@@ -331,12 +331,7 @@ fn examine(dir: &Path) -> io::Result<Option<Examined>> {
 }
 
 fn read_manifest(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    fs::File::open(path)?.take(MAX_MANIFEST + 1).read_to_string(&mut text)?;
-    if text.len() as u64 > MAX_MANIFEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {MAX_MANIFEST} bytes")));
-    }
-    Ok(text)
+    reading::text(path, MAX_MANIFEST)
 }
 
 fn rust_name(text: &str) -> Result<PluginName, NotBuilt> {

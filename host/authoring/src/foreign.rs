@@ -6,9 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use wit_parser::Resolve;
-
 use crate::process::{ProcessError, Running, Stop, tail};
+use crate::reading;
 
 /// Where a plugin's WIT package is, unless its manifest says.
 pub(crate) const WIT: &str = "wit";
@@ -25,12 +24,12 @@ const ENVIRONMENT: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "S
 
 /// Which toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Toolchain {
+pub(crate) enum Tool {
     JavaScript,
     Python,
 }
 
-impl Toolchain {
+impl Tool {
     fn program(self) -> &'static str {
         match self {
             Self::JavaScript => "node",
@@ -94,6 +93,12 @@ pub enum ToolError {
         /// What to write.
         hint: String,
     },
+    /// A link leads out of the plugin's folder, to what is nobody's business who builds it.
+    #[error("`{}` leads out of the plugin's folder", path.display())]
+    Outside {
+        /// The link, or what is below it.
+        path: PathBuf,
+    },
     /// Two modules of one name.
     #[error("the module `{module}` has the name that componentize-py gives to the world's")]
     Clash {
@@ -120,9 +125,28 @@ impl ToolError {
         match self {
             Self::Missing { hint, .. } | Self::NoEntry { hint, .. } | Self::Clash { hint, .. } => Some(hint.clone()),
             Self::Wit { hint, .. } => hint.clone(),
+            Self::Outside { .. } => Some("put into the folder what it leads to".into()),
             Self::Run { .. } | Self::Process(_) | Self::Refused { .. } | Self::NoComponent { .. } => None,
         }
     }
+}
+
+/// Until when a toolchain may run, and what ends it before.
+pub(crate) struct Bounds<'a> {
+    pub(crate) time: Duration,
+    pub(crate) stop: &'a Stop,
+}
+
+impl<'a> Bounds<'a> {
+    /// The usual time, unless another is given.
+    pub(crate) fn new(time: Option<Duration>, stop: &'a Stop) -> Self {
+        Self { time: time.unwrap_or(TIME), stop }
+    }
+}
+
+/// That a file or folder of the plugin in `dir` is in it, links and all.
+pub(crate) fn is_own(dir: &Path, path: &Path) -> Result<(), ToolError> {
+    if reading::is_inside(dir, path) { Ok(()) } else { Err(ToolError::Outside { path: path.into() }) }
 }
 
 /// One run of a toolchain, with a folder of its own that goes when it is over.
@@ -150,8 +174,8 @@ impl Job {
     pub(crate) fn run(
         &mut self,
         mut command: Command,
-        toolchain: Toolchain,
-        stop: &Stop,
+        toolchain: Tool,
+        bounds: &Bounds<'_>,
     ) -> Result<Vec<u8>, ToolError> {
         let program = toolchain.program();
         let own: Vec<_> =
@@ -167,7 +191,7 @@ impl Job {
         })?;
         let out = running.stdout().map(|pipe| Running::reading(pipe, tail));
         let err = running.stderr().map(|pipe| Running::reading(pipe, tail));
-        let status = running.wait(TIME, stop)?;
+        let status = running.wait(bounds.time, bounds.stop)?;
         let [out, err] = [out, err].map(|reading| reading.and_then(|reading| reading.end()).unwrap_or_default());
         if !status.success() {
             let said = if err.is_empty() { out } else { err };
@@ -212,8 +236,7 @@ pub(crate) fn world(wit: &Path, named: Option<&str>, key: &str) -> Result<String
     if !wit.exists() {
         return Err(wrong("it is not there".into(), Some("write it first: its exports are the tools".into())));
     }
-    let mut resolve = Resolve { all_features: true, ..Resolve::default() };
-    let (package, _) = resolve.push_path(wit).map_err(|error| wrong(format!("{error:#}"), None))?;
+    let (resolve, package) = reading::wit(wit).map_err(|reason| wrong(reason, None))?;
     let worlds: Vec<&str> = resolve
         .packages
         .get(package)
@@ -272,16 +295,18 @@ mod tests {
 
     #[test]
     fn a_toolchain_that_is_not_there_is_missing_and_one_that_refuses_is_quoted() {
+        let stop = Stop::default();
+        let usual = Bounds::new(None, &stop);
         let mut job = Job::new().unwrap();
-        let error = job.run(Command::new("/nowhere/node"), Toolchain::JavaScript, &Stop::default()).unwrap_err();
+        let error = job.run(Command::new("/nowhere/node"), Tool::JavaScript, &usual).unwrap_err();
         assert!(matches!(error, ToolError::Missing { what: "node", .. }), "{error}");
         let mut shell = Command::new("sh");
         shell.args(["-c", "echo \"$HOME$PORTCULLIS_CANARY$OWN\" >&2; exit 3"]).env("OWN", "own").env("HOME", "home");
         // Safe to look for: nothing of this process' environment but what is listed gets there.
-        let error = job.run(shell, Toolchain::Python, &Stop::default()).unwrap_err();
+        let error = job.run(shell, Tool::Python, &usual).unwrap_err();
         let ToolError::Refused { said, status, .. } = &error else { panic!("{error}") };
         assert_eq!((&**said, status.code()), ("homeown", Some(3)));
-        let error = job.run(Command::new("true"), Toolchain::Python, &Stop::default()).unwrap_err();
+        let error = job.run(Command::new("true"), Tool::Python, &usual).unwrap_err();
         assert!(matches!(error, ToolError::NoComponent { .. }), "{error}");
     }
 
@@ -289,10 +314,12 @@ mod tests {
     #[test]
     fn a_toolchain_sees_little_of_the_environment() {
         let inherited: Vec<_> = std::env::vars_os().map(|(name, _)| name).filter(|name| *name != "PATH").collect();
+        let stop = Stop::default();
+        let usual = Bounds::new(None, &stop);
         let mut job = Job::new().unwrap();
         let mut shell = Command::new("sh");
         shell.args(["-c", "env >&2; exit 1"]);
-        let error = job.run(shell, Toolchain::Python, &Stop::default()).unwrap_err();
+        let error = job.run(shell, Tool::Python, &usual).unwrap_err();
         let ToolError::Refused { said, .. } = &error else { panic!("{error}") };
         // Cargo sets it for tests.
         assert!(inherited.iter().any(|name| name == "CARGO_MANIFEST_DIR") && !said.contains("CARGO_"), "{said}");

@@ -17,15 +17,14 @@ use portcullis_policy::PluginName;
 use serde::Deserialize;
 
 use crate::find::NotBuilt;
-use crate::foreign::{self, Job, ToolError, Toolchain};
-use crate::process::Stop;
+use crate::foreign::{self, Bounds, Job, Tool, ToolError};
 
 /// The manifest.
 pub(crate) const MANIFEST: &str = "package.json";
 /// The package that makes components.
-const PACKAGE: &str = "@bytecodealliance/componentize-js";
+pub(crate) const PACKAGE: &str = "@bytecodealliance/componentize-js";
 /// The version that the tests of Portcullis use.
-const VERSION: &str = "0.23.0";
+pub(crate) const VERSION: &str = "0.23.0";
 /// What runs in Node.
 const SCRIPT: &str = include_str!("javascript/componentize.mjs");
 /// Where the folders of packages are, from a folder upwards.
@@ -111,8 +110,10 @@ impl Manifest {
     }
 
     /// Makes the component, from the plugin in `dir`, an absolute path.
-    pub(crate) fn build(&self, dir: &Path, world: &str, stop: &Stop) -> Result<Vec<u8>, ToolError> {
+    pub(crate) fn build(&self, dir: &Path, world: &str, bounds: &Bounds<'_>) -> Result<Vec<u8>, ToolError> {
         let entry = dir.join(&self.entry);
+        // Before it is looked for: what is outside is nobody's business.
+        foreign::is_own(dir, &entry)?;
         if !entry.is_file() {
             return Err(ToolError::NoEntry { path: entry, hint: format!("write in `{MANIFEST}`: \"main\": \"FILE\"") });
         }
@@ -124,30 +125,42 @@ impl Manifest {
         });
         let mut node = Command::new(program);
         node.current_dir(packages).args(["--input-type=module", "--eval", SCRIPT, "--"]).arg(told.to_string());
-        job.run(node, Toolchain::JavaScript, stop)
+        job.run(node, Tool::JavaScript, bounds)
     }
 
-    /// Node, and the folder from which it can import the package.
+    /// What builds it.
     fn toolchain(&self, dir: &Path) -> Result<Node, ToolError> {
-        let has = |folder: &Path| folder.join(PACKAGES).join(PACKAGE).join(MANIFEST).is_file();
-        if let Some(packages) = dir.ancestors().find(|folder| has(folder)) {
-            return Ok(Node { program: "node".into(), packages: packages.to_owned() });
-        }
-        if let Some(tools) = foreign::tools() {
-            let (own, packages) = (tools.join("bin/node"), tools.join("npm"));
-            if has(&packages) {
-                return Ok(Node { program: if own.is_file() { own } else { "node".into() }, packages });
-            }
-        }
-        let dir = foreign::quoted(dir);
-        let what = if self.lists_toolchain { String::new() } else { format!(" --save-dev {PACKAGE}@{VERSION}") };
-        Err(ToolError::Missing { what: PACKAGE, hint: format!("npm install --prefix {dir}{what}") })
+        toolchain(dir).ok_or_else(|| {
+            let dir = foreign::quoted(dir);
+            let what = if self.lists_toolchain { String::new() } else { format!(" --save-dev {PACKAGE}@{VERSION}") };
+            ToolError::Missing { what: PACKAGE, hint: format!("npm install --prefix {dir}{what}") }
+        })
     }
 }
 
-struct Node {
-    program: PathBuf,
+/// Node, and the folder from which it can import the package.
+pub(crate) struct Node {
+    pub(crate) program: PathBuf,
     packages: PathBuf,
+}
+
+impl Node {
+    /// The manifest of the package that makes components.
+    pub(crate) fn package(&self) -> PathBuf {
+        self.packages.join(PACKAGES).join(PACKAGE).join(MANIFEST)
+    }
+}
+
+/// What builds a plugin in `dir`: a package there or above, else that of the folder of toolchains.
+pub(crate) fn toolchain(dir: &Path) -> Option<Node> {
+    let found = |node: &Node| node.package().is_file();
+    let near = dir.ancestors().map(|folder| Node { program: "node".into(), packages: folder.to_owned() }).find(found);
+    near.or_else(|| {
+        let tools = foreign::tools()?;
+        let own = tools.join("bin/node");
+        let program = if own.is_file() { own } else { "node".into() };
+        Some(Node { program, packages: tools.join("npm") }).filter(found)
+    })
 }
 
 #[cfg(test)]

@@ -23,8 +23,10 @@ mod foreign;
 mod javascript;
 mod process;
 mod python;
+mod reading;
 mod requests;
 mod sections;
+mod toolchains;
 mod watch;
 
 pub use build::{BuildError, BuildOptions, Built, build, finish};
@@ -34,4 +36,5 @@ pub use foreign::ToolError;
 pub use process::{ProcessError, Stop};
 pub use requests::{Requests, RequestsError};
 pub use sections::{DOCS, PACKAGE_DOCS, REQUESTS, SectionsError};
+pub use toolchains::{Toolchain, toolchains};
 pub use watch::{DEBOUNCE, Watch, WatchError, watch};

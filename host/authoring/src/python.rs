@@ -20,17 +20,16 @@ use portcullis_policy::PluginName;
 use serde::Deserialize;
 
 use crate::find::NotBuilt;
-use crate::foreign::{self, Job, ToolError, Toolchain};
-use crate::process::Stop;
+use crate::foreign::{self, Bounds, Job, Tool, ToolError};
 
 /// The manifest.
 pub(crate) const MANIFEST: &str = "pyproject.toml";
 /// The program that makes components.
-const PROGRAM: &str = "componentize-py";
+pub(crate) const PROGRAM: &str = "componentize-py";
 /// The version that the tests of Portcullis use.
-const VERSION: &str = "0.25.1";
+pub(crate) const VERSION: &str = "0.25.1";
 /// The virtual environment beside the source, by the name that uv, pip's guide and editors use.
-const VENV: &str = ".venv";
+pub(crate) const VENV: &str = ".venv";
 /// The module that has the classes, where the manifest says nothing: the name of componentize-py's own examples.
 const MODULE: &str = "app";
 /// Where modules lie: beside the manifest, or in the layout with `src`.
@@ -101,7 +100,7 @@ impl Manifest {
     }
 
     /// Makes the component, from the plugin in `dir`, an absolute path.
-    pub(crate) fn build(&self, dir: &Path, world: &str, stop: &Stop) -> Result<Vec<u8>, ToolError> {
+    pub(crate) fn build(&self, dir: &Path, world: &str, bounds: &Bounds<'_>) -> Result<Vec<u8>, ToolError> {
         let path = self.module.replace('.', "/");
         let holds =
             |root: &Path| root.join(format!("{path}.py")).is_file() || root.join(&path).join("__init__.py").is_file();
@@ -110,12 +109,19 @@ impl Manifest {
             let hint = format!("write in `{MANIFEST}`, in `[tool.portcullis]`: module = \"MODULE\"");
             return Err(ToolError::NoEntry { path: dir.join(format!("{path}.py")), hint });
         };
+        for place in [root.clone(), root.join(format!("{path}.py")), root.join(&path).join("__init__.py")] {
+            foreign::is_own(dir, &place)?;
+        }
         // componentize-py makes a module of the world's name, and the plugin's would be hidden by it.
         if self.module == world.replace('-', "_") {
             let hint = format!("name the module otherwise, as `{MODULE}.py`");
             return Err(ToolError::Clash { module: self.module.clone(), hint });
         }
-        let (program, packages) = toolchain(dir)?;
+        let (program, packages) = toolchain(dir).ok_or_else(|| {
+            let venv = foreign::quoted(&dir.join(VENV));
+            let hint = format!("python3 -m venv {venv} && {venv}/bin/pip install {PROGRAM}=={VERSION}");
+            ToolError::Missing { what: PROGRAM, hint }
+        })?;
         let mut job = Job::new()?;
         let mut tool = Command::new(program);
         tool.current_dir(dir)
@@ -129,12 +135,12 @@ impl Manifest {
             .env("PYTHONDONTWRITEBYTECODE", "1")
             // Packages of the plugin's own environment and no others: what else this machine has is no part of it.
             .env("VIRTUAL_ENV", packages.unwrap_or_else(|| job.nothing()));
-        job.run(tool, Toolchain::Python, stop)
+        job.run(tool, Tool::Python, bounds)
     }
 }
 
 /// The program, and the environment with the plugin's packages, where it has one.
-fn toolchain(dir: &Path) -> Result<(PathBuf, Option<PathBuf>), ToolError> {
+pub(crate) fn toolchain(dir: &Path) -> Option<(PathBuf, Option<PathBuf>)> {
     let active = std::env::var_os("VIRTUAL_ENV").filter(|path| !path.is_empty()).map(PathBuf::from);
     let own = Some(dir.join(VENV)).filter(|venv| venv.is_dir()).or(active);
     let on_path = std::env::var_os("PATH").unwrap_or_default();
@@ -142,11 +148,7 @@ fn toolchain(dir: &Path) -> Result<(PathBuf, Option<PathBuf>), ToolError> {
     let places =
         beside.chain(std::env::split_paths(&on_path)).chain(foreign::tools().map(|tools| tools.join("python/bin")));
     let found = places.map(|place| place.join(PROGRAM)).find(|program| program.is_file());
-    found.map(|program| (program, own)).ok_or_else(|| {
-        let venv = foreign::quoted(&dir.join(VENV));
-        let hint = format!("python3 -m venv {venv} && {venv}/bin/pip install {PROGRAM}=={VERSION}");
-        ToolError::Missing { what: PROGRAM, hint }
-    })
+    found.map(|program| (program, own))
 }
 
 #[cfg(test)]

@@ -30,11 +30,12 @@
 //! reason = "forecasts are kept for an hour"
 //! ```
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::reading;
 
 /// The file beside `Cargo.toml`.
 pub(crate) const FILE: &str = "requests.toml";
@@ -43,6 +44,8 @@ pub(crate) const FILE: &str = "requests.toml";
 const MAX_TEXT: usize = 256;
 /// The longest reason, in bytes: two sentences.
 const MAX_REASON: usize = 512;
+/// The largest file, in bytes: all requests with their reasons, and as much in comments.
+const MAX_FILE: u64 = 1 << 20;
 /// The most requests of one plugin: more than an operator would read.
 const MAX_REQUESTS: usize = 64;
 
@@ -250,7 +253,7 @@ impl Requests {
     /// The requests of the plugin in `dir`; none where there is no file.
     pub(crate) fn read(dir: &Path) -> Result<Self, RequestsError> {
         let path = dir.join(FILE);
-        match fs::read_to_string(&path) {
+        match reading::text(&path, MAX_FILE) {
             Ok(text) => Self::parse(&path, &text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(RequestsError::Read { path, source }),

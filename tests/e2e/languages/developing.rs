@@ -1,6 +1,13 @@
 //! `dev`, `build`, `call --dev` and `list --dev` with several languages and a configuration.
 
-use std::{fs, path::Path, process::Stdio, time::Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Instant,
+};
 
 use serde_json::{Value, json};
 
@@ -191,4 +198,139 @@ fn processes(folder: &Path) -> usize {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines.filter(|line| String::from_utf8_lossy(line).contains(&*folder.to_string_lossy())).count()
+}
+
+/// All files of a folder with their bytes.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.path() {
+            path if path.is_dir() => found.extend(contents(&path)),
+            path => drop(found.insert(path.clone(), fs::read(path).expect("a file"))),
+        }
+    }
+    found
+}
+
+/// The configuration of this repository, with two of the plugins that it wires: they share context on the state of `dev`, and
+/// what belongs to the configuration is as it was.
+#[test]
+fn rust_plugins_share_context_beside_the_state_of_their_configuration() {
+    let folder = Folder::unapproved("");
+    for name in ["context", "tasks", "shared"] {
+        copy(&plugin(name), &folder.path().join("plugins").join(name));
+    }
+    let config = fs::read_to_string(plugin("portcullis.toml")).expect("the configuration of the plugins");
+    write(&folder, "plugins/portcullis.toml", &config);
+    // What a host of that configuration would have there. No lock is one that `dev` could read, and it does not try.
+    write(&folder, "plugins/portcullis.lock", "no lock\n");
+    write(&folder, "plugins/.portcullis/store/context.redb", "no store\n");
+    write(&folder, "plugins/.portcullis/audit.jsonl", "no log\n");
+    let own = || {
+        let mut own = contents(&folder.path().join("plugins/.portcullis"));
+        own.extend([(PathBuf::from("lock"), fs::read(folder.path().join("plugins/portcullis.lock")).expect("a lock"))]);
+        own
+    };
+    let before = own();
+    let dev = command(&folder, None, &["dev", "plugins", "--http", "127.0.0.1:0"]);
+    let host = Served::start(dev, "Serving 12 tools at ");
+    let call = |tool: &str, arguments: Value| {
+        let answer = raw::call(&host.address, tool, arguments)["result"].clone();
+        assert_eq!(answer["isError"], false, "{tool}: {answer:#}");
+        answer["structuredContent"].clone()
+    };
+    let written = call("write_context", json!({ "key": "plan", "value": "{\"step\":1}", "if_version": 0 }));
+    assert_eq!((&written["writer"], &written["version"]), (&json!("loopback"), &json!(1)), "{written:#}");
+    let read = call("read_context", json!({ "key": "plan" }))["result"].clone();
+    assert_eq!((&read["value"], &read["writer"]), (&json!("{\"step\":1}"), &json!("loopback")), "{read:#}");
+    // Each plugin has its own bucket.
+    call("post_task", json!({ "title": "a task" }));
+    let claimed = call("claim_task", json!({}))["result"].clone();
+    assert_eq!((&claimed["id"], &claimed["claimant"]), (&json!("t1"), &json!("loopback")), "{claimed:#}");
+    // And the bound of the configuration is that of `[buckets.context]`: a client reads it as a resource too.
+    let resources = raw::modern(&host.address, "resources/list", json!({})).message()["result"].clone();
+    assert!(resources.to_string().contains("kv://context/"), "{resources:#}");
+    assert_eq!(host.stop().code(), Some(0));
+    assert!(before.len() == 3 && own() == before, "what belongs to the configuration is as it was");
+    let state = contents(&folder.path().join(".portcullis/dev"));
+    assert!(state.keys().any(|path| path.to_string_lossy().contains("/store/")), "{:?}", state.keys());
+    // The next `dev` has it still, and so has a command by itself.
+    let called = command(&folder, None, &["call", "--dev", "plugins", "read_context", r#"{"key":"plan"}"#]).output();
+    let called = called.expect("a run");
+    let told = String::from_utf8_lossy(&called.stdout).into_owned();
+    assert!(called.status.success() && told.contains("loopback"), "{told} {}", stderr(&called));
+}
+
+/// One whose secret this machine has not got is left out, with the line to do.
+#[test]
+fn without_the_variable_of_a_secret_the_line_to_do_is_told() {
+    let folder = Folder::unapproved("");
+    copy(&plugin("hello"), &folder.path().join("plugins/hello"));
+    write(
+        &folder,
+        "plugins/portcullis.toml",
+        "[plugins.hello]\nsource = \"hello/dist/hello.wasm\"\n[plugins.hello.grants]\nhttp = [\"GET https://api.example.com/**\"]\n\
+         secrets = [{ name = \"weather\", header = \"x-api-key\", to = \"https://api.example.com\" }]\n\
+         [secrets.weather]\nenv = \"PORTCULLIS_TEST_KEY\"\n",
+    );
+    let mut dev = command(&folder, None, &["dev", "plugins", "--http", "127.0.0.1:0"]);
+    dev.env_remove("PORTCULLIS_TEST_KEY").stderr(Stdio::piped()).stdout(Stdio::null());
+    let mut child = dev.spawn().expect("a host");
+    let mut seen = Vec::new();
+    for line in BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok) {
+        let is_last = line.starts_with("Serving 0 tools");
+        seen.push(line);
+        if is_last {
+            break;
+        }
+    }
+    crate::host::interrupt(&child);
+    child.wait().expect("an end");
+    let at = seen.iter().position(|line| line.starts_with("left out: hello: ")).unwrap_or_else(|| panic!("{seen:#?}"));
+    assert_eq!(
+        seen[at..at + 2],
+        [
+            "left out: hello: the secret `weather` of its grants cannot be had: the host has no variable `PORTCULLIS_TEST_KEY` in its \
+             environment",
+            "    hint: start the host with `PORTCULLIS_TEST_KEY` set"
+        ],
+        "{seen:#?}"
+    );
+}
+
+/// A source that never ends while it is built: what was served goes on, and a better one does not wait for it.
+#[test]
+fn a_change_that_never_ends_to_build_holds_nobody_up() {
+    let Some(tools) = toolchain(JAVASCRIPT) else { return };
+    let folder = Folder::unapproved("");
+    write(&folder, "plugins/say/package.json", r#"{"name": "say", "type": "module", "portcullis": {}}"#);
+    write(&folder, "plugins/say/index.js", "export const say = () => \"one\";\n");
+    write(
+        &folder,
+        "plugins/say/wit/say.wit",
+        "package a:b;\nworld w {\n  /// Says.\n  export say: func() -> string;\n}\n",
+    );
+    let temporary = folder.path().join("tmp");
+    fs::create_dir(&temporary).expect("a folder");
+    let mut dev = command(&folder, Some(&tools), &["dev", "plugins", "--http", "127.0.0.1:0"]);
+    dev.env("TMPDIR", &temporary);
+    let host = Served::start(dev, "Serving 1 tools at ");
+    let said = || raw::call(&host.address, "say_say", json!({}))["result"]["structuredContent"]["result"].clone();
+    assert_eq!(said(), "one");
+    write(&folder, "plugins/say/index.js", "for (;;) {}\nexport const say = () => \"two\";\n");
+    eventually(|| processes(&temporary) > 0);
+    assert_eq!(said(), "one");
+    let began = Instant::now();
+    write(&folder, "plugins/say/index.js", "export const say = () => \"three\";\n");
+    host.logged("rebuilt");
+    // Long before the five minutes of a build are over.
+    assert!(began.elapsed() < PATIENCE);
+    assert_eq!(said(), "three");
+    // Nor does what cannot be built at all.
+    fs::remove_file(folder.path().join("plugins/say/index.js")).expect("removed");
+    std::os::unix::fs::symlink("/etc/hostname", folder.path().join("plugins/say/index.js")).expect("a link");
+    host.logged("leads out of the plugin's folder");
+    assert_eq!(said(), "three");
+    assert_eq!(host.stop().code(), Some(0));
+    eventually(|| processes(&temporary) == 0);
 }

@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// What componentize-js needs of the toolchains.
-const JAVASCRIPT: &str = "npm/node_modules/@bytecodealliance/componentize-js";
+pub(crate) const JAVASCRIPT: &str = "npm/node_modules/@bytecodealliance/componentize-js";
 /// What componentize-py is there.
-const PYTHON: &str = "python/bin/componentize-py";
+pub(crate) const PYTHON: &str = "python/bin/componentize-py";
 
 /// The folder of a plugin of this repository.
 fn plugin(name: &str) -> PathBuf {

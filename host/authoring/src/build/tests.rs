@@ -362,3 +362,146 @@ fn a_folder_without_a_plugin_is_told_from_one_that_does_not_build() {
 fn a_missing_target_is_answered_with_the_command() {
     assert_eq!(BuildError::from(CargoError::MissingTarget).hint().as_deref(), Some("rustup target add wasm32-wasip2"));
 }
+
+/// What a hostile folder says of itself ends before a toolchain is looked for, or is bounded.
+#[test]
+fn a_hostile_folder_is_told_and_nothing_outside_it_is_looked_at() {
+    use std::os::unix::fs::symlink;
+    const WIT: &str = "package a:b;\nworld w { export run: func(); }\n";
+    type Make = fn(&Path);
+    let js = |more: &str| format!(r#"{{"name": "a", "type": "module"{more}}}"#);
+    let cases: [(&str, String, Make, &str); 16] = [
+        ("wit above", js(r#", "portcullis": {"wit": "../../.."}"#), |_| {}, "`portcullis.wit` must be a path inside"),
+        ("wit absolute", js(r#", "portcullis": {"wit": "/etc"}"#), |_| {}, "`portcullis.wit` must be a path inside"),
+        ("main above", js(r#", "portcullis": {}, "main": "a/../../x.js""#), |_| {}, "`main` must be a path inside"),
+        ("a name with /", js(r#", "portcullis": {}"#).replace("\"a\"", "\"a/b\""), |_| {}, "no name for a plugin"),
+        ("a name with ..", js(r#", "portcullis": {}"#).replace("\"a\"", "\"..\""), |_| {}, "no name for a plugin"),
+        ("a scope", js(r#", "portcullis": {}"#).replace("\"a\"", "\"@a/../b\""), |_| {}, "no name for a plugin"),
+        (
+            "wit by a link",
+            js(r#", "portcullis": {}"#),
+            |dir| {
+                fs::remove_dir_all(dir.join("wit")).unwrap();
+                symlink("../outside", dir.join("wit")).unwrap();
+            },
+            "wit` leads out of the plugin's folder",
+        ),
+        (
+            "wit below a link",
+            js(r#", "portcullis": {"wit": "up/outside"}"#),
+            |dir| symlink("..", dir.join("up")).unwrap(),
+            "up/outside` leads out of the plugin's folder",
+        ),
+        (
+            "main by a link",
+            js(r#", "portcullis": {}"#),
+            |dir| symlink("../outside/index.js", dir.join("index.js")).unwrap(),
+            "index.js` leads out of the plugin's folder",
+        ),
+        (
+            "main in a circle",
+            js(r#", "portcullis": {}"#),
+            |dir| symlink("index.js", dir.join("index.js")).unwrap(),
+            "index.js` leads out of the plugin's folder",
+        ),
+        (
+            "a pipe for WIT",
+            js(r#", "portcullis": {}"#),
+            |dir| pipe(&dir.join("wit/b.wit")),
+            "wit/b.wit`: it is no ordinary file",
+        ),
+        (
+            "a pipe for requests",
+            js(r#", "portcullis": {}"#),
+            |dir| pipe(&dir.join("requests.toml")),
+            "it is no ordinary file",
+        ),
+        (
+            "zeros for requests",
+            js(r#", "portcullis": {}"#),
+            |dir| symlink("/dev/zero", dir.join("requests.toml")).unwrap(),
+            "it is no ordinary file",
+        ),
+        (
+            "100 MB",
+            String::new(),
+            |dir| {
+                fs::remove_file(dir.join("package.json")).unwrap();
+                fs::File::create(dir.join("pyproject.toml")).unwrap().set_len(100_000_000).unwrap();
+            },
+            "its `pyproject.toml` cannot be read: larger than 1048576 bytes",
+        ),
+        (
+            "a module by a link",
+            String::new(),
+            |dir| {
+                fs::remove_file(dir.join("package.json")).unwrap();
+                fs::write(dir.join("pyproject.toml"), "[project]\nname = \"a\"\n[tool.portcullis]\n").unwrap();
+                symlink("../outside/app.py", dir.join("app.py")).unwrap();
+            },
+            "app.py` leads out of the plugin's folder",
+        ),
+        (
+            "folders in a circle",
+            js(r#", "portcullis": {}"#),
+            |dir| symlink(".", dir.join("wit/deps")).unwrap(),
+            "two different locations",
+        ),
+    ];
+    for (name, manifest, make, expected) in cases {
+        let root = tempfile::tempdir().unwrap();
+        let dir = root.path().join("plugin");
+        for folder in [dir.join("wit"), root.path().join("outside")] {
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("a.wit"), WIT).unwrap();
+        }
+        fs::write(root.path().join("outside/index.js"), "export const run = () => {};\n").unwrap();
+        fs::write(root.path().join("outside/app.py"), "").unwrap();
+        fs::write(dir.join("package.json"), manifest).unwrap();
+        make(&dir);
+        let error = build(&dir, &BuildOptions::default()).unwrap_err();
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let said = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        assert!(said.contains(expected) && said.len() < 1000, "{name}: {said}");
+        assert!(!dir.join("dist").exists(), "{name}");
+    }
+}
+
+fn pipe(path: &Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
+/// What a source does when it is loaded runs in the toolchain's process, within a time, and what it says there is read and dropped.
+#[test]
+fn a_source_that_never_ends_or_never_is_silent_is_bounded() {
+    let js = r#"{"name": "a", "type": "module", "portcullis": {}}"#;
+    let py = "[project]\nname = \"a\"\n[tool.portcullis]\n";
+    let made = |manifest: (&str, &str), source: (&str, &str)| {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("wit")).unwrap();
+        for (path, text) in [manifest, source, ("wit/a.wit", "package a:b;\nworld w { export run: func(); }\n")] {
+            fs::write(dir.path().join(path), text).unwrap();
+        }
+        dir
+    };
+    let options = BuildOptions { time: Some(Duration::from_secs(3)), ..BuildOptions::default() };
+    for dir in [
+        made(("package.json", js), ("index.js", "for (;;) {}\nexport const run = () => {};\n")),
+        made(("pyproject.toml", py), ("app.py", "while True: pass\n")),
+    ] {
+        let began = std::time::Instant::now();
+        match build(dir.path(), &options) {
+            Err(error) if error.is_missing_tool() => eprintln!("skipped: {error}"),
+            Err(BuildError::Tool { source: ToolError::Process(ProcessError::TimedOut { .. }), .. }) => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(began.elapsed() < 10 * options.time.unwrap());
+    }
+    let talk = "x = 'x' * (1 << 20)\nfor _ in range(1024): print(x, flush=True)\nraise Exception('the end')\n";
+    match build(made(("pyproject.toml", py), ("app.py", talk)).path(), &BuildOptions::default()) {
+        Err(error) if error.is_missing_tool() => eprintln!("skipped: {error}"),
+        Err(error) => assert!(error.said().is_some_and(|said| said.len() <= 16 << 10), "{error:?}"),
+        Ok(built) => panic!("{built:?}"),
+    }
+}

@@ -48,7 +48,7 @@ pub(crate) async fn on_a_thread(
     let _stopped_with_this = StopWhenDropped(stop.clone());
     let dir = dir.to_owned();
     let cargo_talks = language.map_or_else(|| dir.join(Language::Rust.manifest()).is_file(), |it| it == Language::Rust);
-    let options = BuildOptions { quiet, stop };
+    let options = BuildOptions { quiet, stop, ..BuildOptions::default() };
     let built = tokio::task::spawn_blocking(move || portcullis_authoring::build(&dir, &options));
     let built = if cargo_talks { built.await } else { render::waiting(&format!("building {shown}…"), built).await };
     Ok(built?)

@@ -5,13 +5,14 @@ mod settings;
 mod workspace;
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
 };
 
-use portcullis_authoring::{DEBOUNCE, watch};
+use portcullis_authoring::{DEBOUNCE, Language, Watch as Sources, watch};
 use portcullis_catalogue::{PluginSpec, State};
 use portcullis_gateway::{
     Errand, Found, Hello, HttpDoor, HttpTerms, Misfit, Owner, ServerName, SocketDoor, Wants, seek,
@@ -122,9 +123,7 @@ pub(crate) async fn run(dirs: Vec<PathBuf>, http: SocketAddr) -> anyhow::Result<
         loop {
             tokio::select! {
                 changed = sources.changed() => {
-                    for index in changed {
-                        rebuild(&mut workspace, index, &host).await;
-                    }
+                    rebuild(&mut workspace, changed, &mut sources, &host).await;
                     open_routes(&workspace, &host, &mut misfits);
                 }
                 () = settings.changed() => {
@@ -153,14 +152,37 @@ fn open_routes(workspace: &Workspace, host: &Host, said: &mut Vec<Misfit>) {
     }
 }
 
-/// Builds and serves one plugin again. One that does not build leaves what was served in place.
-async fn rebuild(workspace: &mut Workspace, index: usize, host: &Host) {
-    let applied = match workspace.rebuild(index, false).await {
-        Ok(Ok(())) => host.apply(workspace.specs()).await,
-        Ok(Err(error)) => Err(build_fault(&error)),
-        Err(error) => Err(error),
-    };
-    tell(applied, "rebuilt", host).await;
+/// Builds and serves plugins again, and those that change meanwhile. One that does not build leaves what was served in place.
+async fn rebuild(workspace: &mut Workspace, changed: BTreeSet<usize>, sources: &mut Sources, host: &Host) {
+    let mut waiting = changed;
+    while let Some(index) = waiting.pop_first() {
+        // A build script of Rust may write sources: each build would end itself.
+        let is_repeatable = workspace.sources.get(index).is_some_and(|source| source.language != Language::Rust);
+        let built = {
+            let building = workspace.rebuild(index, false);
+            tokio::pin!(building);
+            loop {
+                tokio::select! {
+                    built = &mut building => break Some(built),
+                    more = sources.changed() => {
+                        // It may never end, as the source was before: nobody waits for that who has mended it.
+                        let is_old = is_repeatable && more.contains(&index);
+                        waiting.extend(more);
+                        if is_old {
+                            break None;
+                        }
+                    }
+                }
+            }
+        };
+        let applied = match built {
+            None => continue,
+            Some(Ok(Ok(()))) => host.apply(workspace.specs()).await,
+            Some(Ok(Err(error))) => Err(build_fault(&error)),
+            Some(Err(error)) => Err(error),
+        };
+        tell(applied, "rebuilt", host).await;
+    }
 }
 
 /// Serves what was built by a configuration that has changed. One that is wrong leaves what was served in place.

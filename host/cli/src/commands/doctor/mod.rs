@@ -2,9 +2,12 @@
 
 mod shared;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
-use portcullis_authoring::WASM_TARGET;
+use portcullis_authoring::{Language, WASM_TARGET, toolchains};
 use portcullis_gateway::{Mend, look_for_keys};
 use portcullis_trust::escaped;
 use serde_json::json;
@@ -43,7 +46,9 @@ fn failed(error: &anyhow::Error) -> Finding {
 
 pub(crate) async fn run(path: &Path, as_json: bool) -> anyhow::Result<ExitCode> {
     let mut findings = machine();
-    match Config::read(path) {
+    let read = Config::read(path);
+    findings.extend(languages(read.as_ref().ok()));
+    match read {
         Err(error) => findings.push(failed(&error)),
         Ok(config) => {
             findings.push(good(format!("the configuration `{}` is valid", path.display())));
@@ -166,4 +171,27 @@ fn machine() -> Vec<Finding> {
         )),
     });
     findings
+}
+
+/// What builds plugins in JavaScript and Python, where this command was started or where a plugin of the configuration has its
+/// source. Serving needs none of it, so that what is missing is no fault.
+fn languages(config: Option<&Config>) -> Vec<Finding> {
+    let mut dirs = vec![PathBuf::from(".")];
+    // A source is `FOLDER/dist/NAME.wasm`, as `build` writes it.
+    let built = config.iter().flat_map(|config| &config.plugins).filter_map(|plugin| plugin.source.parent()?.parent());
+    dirs.extend(built.map(Path::to_owned));
+    let dirs: Vec<_> = dirs.iter().filter_map(|dir| dir.canonicalize().ok()).collect();
+    let found = tokio::task::block_in_place(|| toolchains(&dirs));
+    let told = found.map(|toolchain| {
+        let plugins = match toolchain.language {
+            Language::Rust => "plugins",
+            Language::JavaScript => "JavaScript plugins",
+            Language::Python => "Python plugins",
+        };
+        good(match toolchain.hint {
+            None => format!("to build {plugins} there is {}", toolchain.what),
+            Some(hint) => format!("{}; to build {plugins}, in the plugin's folder: `{hint}`", toolchain.what),
+        })
+    });
+    told.into()
 }
