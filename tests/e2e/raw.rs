@@ -30,6 +30,17 @@ impl Answer {
     }
 }
 
+/// Opens a connection and sends the head of a request with these headers.
+pub(crate) fn open_head(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> TcpStream {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nHost: {address}\r\n");
+    head.extend(headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes()).expect("a head");
+    stream
+}
+
 /// Opens a connection and sends a request; the reply is read by [`answer`] or by hand.
 pub(crate) fn open(address: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).expect("a connection");

@@ -269,6 +269,15 @@ impl Tool {
         Ok(plugin.call(CallRequest { permit, function, arguments, id, notes, reports, received }).await)
     }
 
+    /// Whether its function takes these arguments. Waits for the plugin's code as [`Self::call`] does; nothing runs, and
+    /// no slot is held.
+    ///
+    /// # Errors
+    /// When it does not, or there is no code to run.
+    pub async fn takes(&self, arguments: &Map<String, Value>, received: Instant) -> Result<(), CallError> {
+        self.plugin(received, self.rules.limits.deadline).await?.takes(self.function, arguments)
+    }
+
     async fn plugin(&self, received: Instant, limit: Duration) -> Result<Plugin, CallError> {
         let mut code = self.code.clone();
         let ready = |code: &Code| match code {

@@ -222,10 +222,21 @@ impl Handler {
             Who::Agent(name) => self.shared.gateway.keeper().agent(name),
             Who::Asked => {
                 let parts = context.extensions.get::<Parts>();
-                parts.and_then(|parts| parts.extensions.get::<Caller>()).map(|Caller(principal)| principal.clone())
+                parts.and_then(|parts| parts.extensions.get::<Caller>()).map(|caller| caller.principal.clone())
             }
         };
         found.ok_or_else(|| ErrorData::invalid_request("nobody vouches for this request", None))
+    }
+
+    /// The keeper's edition from before it was found out who this request is from, for one that [`Self::principal`] is
+    /// asked of after this.
+    fn edition(&self, context: &RequestContext<RoleServer>) -> u64 {
+        let caller = || context.extensions.get::<Parts>().and_then(|parts| parts.extensions.get::<Caller>());
+        let at_the_door = match &self.who {
+            Who::Asked => caller().map(|caller| caller.edition),
+            Who::Operator | Who::Agent(_) => None,
+        };
+        at_the_door.unwrap_or_else(|| self.shared.gateway.keeper().edition())
     }
 
     /// `_meta` of a result: only the newer era has `serverInfo` there.
@@ -243,11 +254,12 @@ impl Handler {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let tool = request.name.clone();
+        let edition = self.edition(&context);
         let principal = self.principal(&context)?;
         // rmcp tells of a cancel and of a closed stream, and leaves the stopping to us: dropping the call does it.
         let ended = tokio::select! {
             biased;
-            ended = self.run(principal, request, &context) => ended,
+            ended = self.run(principal, edition, request, &context) => ended,
             () = context.ct.cancelled() => return Err(reply::cancelled()),
         };
         if let Ended::Limited(exceeded) = &ended
@@ -266,7 +278,12 @@ impl Handler {
     }
 
     /// Who can be asked for this call, where its tool needs a person's word.
-    fn consent(&self, request: &mut CallToolRequestParams, context: &RequestContext<RoleServer>) -> Consent {
+    fn consent(
+        &self,
+        edition: u64,
+        request: &mut CallToolRequestParams,
+        context: &RequestContext<RoleServer>,
+    ) -> Consent {
         let snapshot = self.shared.gateway.catalogue().snapshot();
         if snapshot.tool(&request.name).is_none_or(|tool| tool.rules().confirm.is_none()) {
             return Consent::Nobody;
@@ -277,6 +294,7 @@ impl Handler {
             // One that names neither form means the first (MCP 2025-11-25, "Elicitation", "Capabilities").
             can_ask: elicitation.is_some_and(|can| can.form.is_some() || can.url.is_none()),
             newer: self.is_newer(context),
+            edition,
             state: request.request_state.take(),
             responses: request.input_responses.take(),
             remembered: self.remembered.clone(),
@@ -287,10 +305,11 @@ impl Handler {
     async fn run(
         &self,
         principal: Principal,
+        edition: u64,
         mut request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Ended {
-        let consent = self.consent(&mut request, context);
+        let consent = self.consent(edition, &mut request, context);
         let token = context.meta.get_progress_token();
         let (reports, receiver) = match token {
             Some(_) => Some(mpsc::channel(MAX_REPORTS)).unzip(),

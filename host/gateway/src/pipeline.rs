@@ -24,6 +24,10 @@ use crate::{
 /// Bytes of one message of a client. The arguments of a call may hold a document, not a disk.
 pub(crate) const MAX_MESSAGE: usize = 4 << 20;
 
+/// Bytes of the arguments, as JSON, of a call that a person is asked about. They wait for minutes outside every slot, in
+/// memory many times that; a person is shown 4,000 characters.
+pub(crate) const MAX_ASKED: usize = 64 << 10;
+
 /// What all doors share: the register of tools, the ledger, the keeper, the store.
 #[derive(Debug)]
 pub struct Gateway {
@@ -213,11 +217,15 @@ impl Gateway {
         admitted: Option<&mut Admitted>,
         record: &CallRecord,
     ) -> Result<(), Ended> {
+        if call.consent.asks() {
+            askable(call, tool).await?;
+        }
         let mut admitted = admitted;
         if let Some(admitted) = &mut admitted {
             admitted.steps_back();
         }
-        let edition = self.keeper.edition();
+        // What the caller may do was found out before this moment, and the answer is to that.
+        let edition = call.consent.edition().unwrap_or_else(|| self.keeper.edition());
         let (definition, digest) = (tool.definition(), tool.digest());
         let question = Question { permit, arguments: &call.arguments, definition, digest };
         match self.consents.ask(&call.consent, confirm, &question, record).await {
@@ -226,12 +234,15 @@ impl Gateway {
             Ok(Said::Ask(asked)) => return Err(Ended::Asks(asked)),
             Err(error) => return Err(self.not_recorded(&error)),
         }
+        if let Some(admitted) = admitted {
+            admitted.comes_back().await.map_err(Ended::Limited)?;
+        }
         let now = self.catalogue.snapshot();
         let same = |now: &Tool| now.digest() == digest && now.definition() == definition && now.rules() == tool.rules();
         if edition != self.keeper.edition() || !now.tool(call.tool).is_some_and(same) {
             return Err(Ended::NotConfirmed(NotConfirmed::Changed));
         }
-        admitted.map_or(Ok(()), Admitted::comes_back).map_err(Ended::Limited)
+        Ok(())
     }
 
     /// Writes how a call ended that did not run.
@@ -240,8 +251,9 @@ impl Gateway {
             Ended::Limited(exceeded) => record.limit(&format!("`{}` of the agent `{principal}`", exceeded.limit)),
             Ended::NotConfirmed(why) => record.not_confirmed(why.rule()),
             Ended::Asks(_) => record.ends_asking(),
+            Ended::Answered(Err(error), account) => record.close(error.outcome(), account.used),
             // Dropped, the record says that the call was cancelled, if it can.
-            Ended::UnknownTool | Ended::Denied | Ended::Answered(..) | Ended::NotRecorded => return ended,
+            Ended::UnknownTool | Ended::Denied | Ended::Answered(Ok(_), _) | Ended::NotRecorded => return ended,
         };
         written.map_or_else(|error| self.not_recorded(&error), |()| ended)
     }
@@ -285,6 +297,20 @@ impl Gateway {
             tracing::debug!(%tool, source = line.source.as_str(), text = ?line.text, "printed");
         }
     }
+}
+
+/// Whether a person can be asked about a call: its arguments are no more than is kept while they think, and fit the tool,
+/// so that no yes is spent on what cannot run, and no name among them is a sentence of the client's.
+async fn askable(call: &Incoming<'_>, tool: &Tool) -> Result<(), Ended> {
+    let size = serde_json::to_vec(&call.arguments).map_or(usize::MAX, |text| text.len());
+    if size > MAX_ASKED {
+        return Err(Ended::NotConfirmed(NotConfirmed::TooLarge));
+    }
+    let fits = tool.takes(&call.arguments, call.received).await;
+    fits.or_else(|error| {
+        let (result, account) = settle(Err(error), call.received);
+        Err(Ended::Answered(result, Box::new(account)))
+    })
 }
 
 /// Brings a call that ran and one that could not into one shape.

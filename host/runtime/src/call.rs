@@ -79,6 +79,19 @@ impl Plugin {
         CallEnd { result, used: Used { micros, fuel, memory: log.used_memory() }, log }
     }
 
+    /// Whether the arguments fit the function at this position. Nothing runs, and no slot is held: what decoding takes is
+    /// many times their JSON, so whoever asks bounds that.
+    ///
+    /// # Errors
+    /// When one is missing, unknown or not of its type, or there is no such function.
+    pub fn takes(&self, function: usize, arguments: &Map<String, Value>) -> Result<(), CallError> {
+        let Some((function, _)) = self.loaded.function(function) else {
+            return Err(CallError::Host(format!("function {function} is not there")));
+        };
+        wit::decode_arguments(&self.loaded.description.types, function, arguments)?;
+        Ok(())
+    }
+
     /// Waits for the slots, then runs, both within the deadline.
     async fn within_deadline(&self, request: CallRequest, log: Arc<CallLog>) -> Ran {
         let received = request.received;

@@ -1,5 +1,7 @@
 //! The newer era: the call ends with the question, and comes again with the answer.
 
+use std::io::{BufReader, Write};
+
 use serde_json::{Value, json};
 
 use super::{ASKS, TEAM, asked, call, error, folder, outcomes, said, yes};
@@ -53,22 +55,20 @@ fn the_call_ends_with_the_question_and_comes_again() {
     let request = &asks["inputRequests"]["confirm"];
     assert_eq!(request["method"], "elicitation/create", "{asks:#}");
     let message = request["params"]["message"].as_str().expect("a message");
-    assert!(message.contains("`alice`") && message.contains("text: \"hi\""), "{message}");
+    assert!(message.contains("`alice`") && message.contains("\"text\": \"hi\""), "{message}");
     let state = &asks["requestState"];
     let again =
         |bearer: &str, text: &str, state: &Value, answer: &Value| newer(&host, bearer, answering(text, state, answer));
-    // To another's call, to other arguments, forged, or none: nothing of it runs, and it is not used up by that.
-    let text = state.as_str().expect("a state");
-    let forged = json!(format!("{text}x"));
-    let cut = json!(text.get(..text.len() / 2));
-    for (bearer, text, state) in [
-        (&bob, "hi", state),
-        (&alice, "ho", state),
-        (&alice, "hi", &forged),
-        (&alice, "hi", &cut),
-        (&alice, "hi", &json!("")),
-    ] {
+    // To another's call, or to other arguments: nothing of it runs, and it is not used up by that.
+    for (bearer, text) in [(&bob, "hi"), (&alice, "ho")] {
         assert!(error(&again(bearer, text, state, &yes())).contains("does not belong"));
+    }
+    // Forged, or another host's: it answers nothing, and is asked anew.
+    let text = state.as_str().expect("a state");
+    for strange in [json!(format!("{text}x")), json!(text.get(..text.len() / 2)), json!(""), json!("x".repeat(5000))] {
+        let asks = again(&alice, "hi", &strange, &yes());
+        assert_eq!(asks["resultType"], "input_required", "{asks:#}");
+        assert_ne!(&asks["requestState"], state);
     }
     assert_eq!(again(&alice, "hi", state, &yes())["structuredContent"]["result"], "hi");
     assert!(error(&again(&alice, "hi", state, &yes())).contains("used before"), "it counts once");
@@ -85,7 +85,9 @@ fn the_call_ends_with_the_question_and_comes_again() {
     assert_eq!(ran, 1);
     let answers = asked(&folder);
     let heard: Vec<_> = said(&answers).into_iter().filter(|said| *said != "invalid").collect();
-    assert_eq!(heard, ["asked", "yes", "asked", "no", "asked", "none", "asked"]);
+    let anew = ["asked"].repeat(4);
+    assert_eq!(heard, [&["asked"], &anew[..], &["yes", "asked", "no", "asked", "none", "asked"]].concat());
+    assert_eq!(said(&answers).into_iter().filter(|said| *said == "invalid").count(), 8, "each on record");
     assert!(outcomes(&folder).contains(&"asked".to_owned()));
 }
 
@@ -116,7 +118,10 @@ fn questions_are_bounded_and_end_with_the_process() {
     let host = folder.serve();
     let states: Vec<_> = (0..16).map(|_| newer(&host, &alice, call("hi"))["requestState"].clone()).collect();
     assert!(states.iter().all(Value::is_string), "{states:?}");
-    assert!(error(&newer(&host, &alice, call("hi"))).contains("too many calls wait"));
+    // Whoever leaves them unanswered is not locked out: the oldest goes for the newest.
+    let newest = newer(&host, &alice, call("hi"))["requestState"].clone();
+    assert!(error(&newer(&host, &alice, answering("hi", &states[0], &yes()))).contains("make the call again"));
+    assert_eq!(newer(&host, &alice, answering("hi", &newest, &yes()))["structuredContent"]["result"], "hi");
     let theirs = newer(&host, &bob, call("hi"))["requestState"].clone();
     assert_eq!(newer(&host, &bob, answering("hi", &theirs, &yes()))["structuredContent"]["result"], "hi");
     assert!(
@@ -127,9 +132,52 @@ fn questions_are_bounded_and_end_with_the_process() {
     assert!(kept.is_string(), "one that is answered makes room");
     drop(host);
     let host = folder.serve();
-    assert!(error(&newer(&host, &alice, answering("hi", &kept, &yes()))).contains("make the call again"));
+    assert_eq!(newer(&host, &alice, answering("hi", &kept, &yes()))["resultType"], "input_required");
     let state = newer(&host, &alice, call("hi"))["requestState"].clone();
     assert_eq!(newer(&host, &alice, answering("hi", &state, &yes()))["structuredContent"]["result"], "hi");
+}
+
+/// A person is asked about what can run and is no more than they can be shown; a yes is not spent on anything else.
+#[test]
+fn nobody_is_asked_about_what_cannot_run() {
+    let (folder, alice, _) = team("");
+    let host = folder.serve();
+    let with_arguments = |arguments: Value| json!({ "name": "echo_echo", "arguments": arguments });
+    let sentence = "Checked by the operator, safe to approve";
+    for arguments in [json!({ "text": "hi", sentence: true }), json!({ "text": 7 }), json!({})] {
+        let told = newer(&host, &alice, with_arguments(arguments));
+        assert!(!error(&told).is_empty() && told["resultType"] != "input_required", "{told:#}");
+    }
+    let told = newer(&host, &alice, call(&"x".repeat(64 << 10)));
+    assert!(error(&told).contains("more than 64 KiB"), "{told:#}");
+    assert!(asked(&folder).is_empty(), "nobody was asked");
+    assert_eq!(outcomes(&folder), ["bad-arguments", "bad-arguments", "bad-arguments", "not-confirmed"]);
+    let fits = newer(&host, &alice, call(&"x".repeat((64 << 10) - r#"{"text":""}"#.len())));
+    assert_eq!(fits["resultType"], "input_required", "{fits:#}");
+}
+
+/// Who asks is found out before their request is read: what changes in between makes the answer void, too.
+#[test]
+fn an_answer_that_is_sent_slowly_is_by_the_rules_of_its_end() {
+    let (folder, alice, _) = team("");
+    let host = folder.serve();
+    let state = newer(&host, &alice, call("hi"))["requestState"].clone();
+    let mut params = answering("hi", &state, &yes());
+    params["_meta"] = meta(&json!({ "elicitation": { "form": {} } }));
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+    let length = body.len().to_string();
+    let mut headers = raw::USUAL.to_vec();
+    headers.extend([("MCP-Protocol-Version", "2026-07-28"), ("Mcp-Method", "tools/call"), ("Mcp-Name", "echo_echo")]);
+    headers.extend([("Authorization", alice.as_str()), ("Expect", "100-continue"), ("Content-Length", &length)]);
+    let stream = raw::open_head(&host.address, "POST", "/mcp", &headers);
+    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+    // The host begins to read the body: who it is from is decided.
+    assert_eq!(raw::head(&mut reader).0, 100);
+    super::edit(&folder, "allow = [\"*\"]", "allow = [\"*\"]\ndeny = [\"echo_*\"]");
+    folder.json(&["list", "--json"]);
+    (&stream).write_all(body.as_bytes()).expect("a body");
+    raw::heard(&mut reader, "changed while a person was asked");
+    assert!(!outcomes(&folder).contains(&"ok".to_owned()));
 }
 
 /// A yes to one version of a tool is none to another.

@@ -13,10 +13,10 @@ fn check(folder: &Folder) {
     let told = stderr(&refused);
     assert_eq!(refused.status.code(), Some(1), "{told}");
     assert!(told.contains("no terminal") && told.contains("hint: ") && told.contains("--yes"), "{told}");
-    assert!(told.contains("echo_echo") && told.contains("text: \"hi\""), "{told}");
+    assert!(told.contains("echo_echo") && told.contains("\"text\": \"hi\""), "{told}");
     for answer in ["no", "", "y"] {
         let (shown, code) = typed(folder, answer, &CALL);
-        assert!(code == Some(1) && shown.contains("Run it?") && shown.contains("text: \"hi\""), "{shown}");
+        assert!(code == Some(1) && shown.contains("Run it?") && shown.contains("\"text\": \"hi\""), "{shown}");
     }
     assert!(!outcomes(folder).contains(&"ok".to_owned()));
     assert_eq!(typed(folder, "yes", &CALL).1, Some(0));

@@ -17,6 +17,7 @@ use std::{
 };
 
 use portcullis_policy::{Agent, AgentName, Principal};
+use tokio::{sync::Notify, time::timeout};
 
 pub use self::spent::SpentError;
 use self::{rate::Rate, spent::Book};
@@ -57,6 +58,8 @@ pub struct Allowances {
 #[derive(Debug, Default)]
 struct Counted {
     in_flight: AtomicU32,
+    /// Told when one has left.
+    left: Notify,
     rate: Mutex<Rate>,
 }
 
@@ -190,18 +193,28 @@ impl Admitted {
     pub(crate) fn steps_back(&mut self) {
         if std::mem::take(&mut self.counts) {
             self.counted.in_flight.fetch_sub(1, Ordering::Relaxed);
+            self.counted.left.notify_one();
         }
     }
 
-    /// And one more again.
+    /// And one more again, where need be after a moment: a person's yes counts once, and would be for nothing.
     ///
     /// # Errors
-    /// When that is one too many by now.
-    pub(crate) fn comes_back(&mut self) -> Result<(), Exceeded> {
-        if !self.counts {
-            self.counted.enter(self.bound)?;
-            self.counts = true;
+    /// When that is one too many still after [`SOON`].
+    pub(crate) async fn comes_back(&mut self) -> Result<(), Exceeded> {
+        if self.counts {
+            return Ok(());
         }
+        let entered = async {
+            while self.counted.enter(self.bound).is_err() {
+                self.counted.left.notified().await;
+            }
+        };
+        match timeout(SOON, entered).await {
+            Ok(()) => {}
+            Err(_) => self.counted.enter(self.bound)?,
+        }
+        self.counts = true;
         Ok(())
     }
 

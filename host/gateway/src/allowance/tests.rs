@@ -137,3 +137,22 @@ fn a_model_reads_what_and_when() {
     let told = "too many calls: 60 a minute (limit `calls-per-minute` of the agent); try again in 3s";
     assert_eq!(exceeded.to_string(), told);
 }
+
+/// A person's yes is not spent because another call runs just then; nor is it waited for without end.
+#[tokio::test]
+async fn who_comes_back_waits_a_moment_for_a_place() {
+    let (_dir, path) = folder();
+    let allowances = Allowances::open(path, CLOCKS).expect("a book");
+    let alice = agent("alice", allowance(1, 600, None));
+    let mut asks = begin(&allowances, &alice).expect("one").expect("counted");
+    asks.steps_back();
+    let other = begin(&allowances, &alice).expect("its place").expect("counted");
+    let mut back = Box::pin(asks.comes_back());
+    assert!(futures::poll!(&mut back).is_pending(), "it waits");
+    drop(other);
+    assert_eq!(back.await, Ok(()));
+    assert_eq!(begin(&allowances, &alice).expect_err("it counts again"), ("concurrency", 1));
+    asks.steps_back();
+    let _other = begin(&allowances, &alice).expect("its place").expect("counted");
+    assert_eq!(asks.comes_back().await.map_err(|exceeded| exceeded.limit), Err("concurrency"));
+}

@@ -37,7 +37,11 @@ tokio::task_local! {
 
 /// Who a request is from, in its extensions.
 #[derive(Clone, Debug)]
-pub(crate) struct Caller(pub(crate) Principal);
+pub(crate) struct Caller {
+    pub(crate) principal: Principal,
+    /// The keeper's edition from before it was let in: what is read of the request comes after it, as slowly as it may.
+    pub(crate) edition: u64,
+}
 
 /// What the layer holds.
 #[derive(Debug)]
@@ -92,6 +96,7 @@ impl Bindings {
 
 /// Lets in who may, and nobody into another's session: that is as if there were none.
 pub(crate) async fn guard(State(bindings): State<Arc<Bindings>>, mut request: Request, next: Next) -> Response {
+    let edition = bindings.keeper.edition();
     let admitted = bindings.keeper.admit(request.headers(), request.uri()).await;
     let pass = match admitted {
         Ok(pass) => pass,
@@ -105,7 +110,7 @@ pub(crate) async fn guard(State(bindings): State<Arc<Bindings>>, mut request: Re
         // What rmcp says of a session that it does not know.
         return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
     }
-    request.extensions_mut().insert(Caller(principal.clone()));
+    request.extensions_mut().insert(Caller { principal: principal.clone(), edition });
     let response = CALLER.scope(principal, next.run(request)).await;
     if let Some(session) = response.headers().get(SESSION).and_then(|id| id.to_str().ok()) {
         bindings.bind(session, &pass);
@@ -151,11 +156,69 @@ mod tests {
 
     use axum::{Router, routing::get};
     use portcullis_audit::Ledger;
-    use portcullis_policy::Statutes;
+    use portcullis_policy::{AgentName, RoleName, RoleRules, Statutes};
     use tower::ServiceExt;
 
     use super::*;
     use crate::auth::KeyRing;
+
+    /// What changes while a request is read is no part of what its caller was found to be.
+    #[tokio::test]
+    async fn a_caller_is_of_the_edition_before_it_was_let_in() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ledger = Ledger::open(&dir.path().join("audit.jsonl"), "s".into(), &[7; 32], SystemTime::now);
+        let statutes = |name: &str| {
+            let role = RoleName::new(name).expect("a name");
+            Statutes::new(BTreeMap::from([(role, RoleRules::default())]), BTreeMap::new()).expect("statutes")
+        };
+        let keeper =
+            Doorkeeper::new(statutes("a"), KeyRing::default(), Arc::new(ledger.expect("a ledger")), SystemTime::now);
+        let inside = Arc::clone(&keeper);
+        let inner = move |request: Request| {
+            let keeper = Arc::clone(&inside);
+            let statutes = statutes("b");
+            async move {
+                let caller = request.extensions().get::<Caller>().cloned().expect("a caller");
+                let before = caller.edition == keeper.edition();
+                keeper.replace(statutes, KeyRing::default());
+                format!("{before} {}", caller.edition == keeper.edition())
+            }
+        };
+        let guard = axum::middleware::from_fn_with_state(Bindings::new(keeper), guard);
+        let router = Router::new().route("/mcp", get(inner)).route_layer(guard);
+        let answer = router.oneshot(Request::get("/mcp").body(Body::empty()).expect("a request")).await;
+        let body = axum::body::to_bytes(answer.expect("an answer").into_body(), 1 << 16).await.expect("a body");
+        assert_eq!(body, "true false");
+    }
+
+    /// Who reads the edition and then the roles has no older roles under a newer edition.
+    #[test]
+    fn an_edition_is_raised_after_what_it_counts() {
+        const TIMES: u64 = 20_000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let ledger = Ledger::open(&dir.path().join("audit.jsonl"), "s".into(), &[7; 32], SystemTime::now);
+        let name = |number: u64| AgentName::new(&format!("a{number}")).expect("a name");
+        let statutes = |number: u64| {
+            let role = RoleName::new("r").expect("a name");
+            let roles = BTreeMap::from([(role.clone(), RoleRules::default())]);
+            Statutes::new(roles, BTreeMap::from([(name(number), role)])).expect("statutes")
+        };
+        let keeper =
+            Doorkeeper::new(statutes(0), KeyRing::default(), Arc::new(ledger.expect("a ledger")), SystemTime::now);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for number in 1..=TIMES {
+                    keeper.replace(statutes(number), KeyRing::default());
+                }
+            });
+            let mut edition = 0;
+            while edition < TIMES {
+                edition = keeper.edition();
+                let older = edition.checked_sub(1).and_then(|older| keeper.agent(&name(older)));
+                assert!(older.is_none(), "{edition}");
+            }
+        });
+    }
 
     /// What is shown to come in, in whatever form, is not there for what is behind the door.
     #[tokio::test]

@@ -159,12 +159,16 @@ impl Doorkeeper {
     /// What holds from the next request on, in live sessions too.
     pub fn replace(&self, statutes: Statutes, keys: KeyRing) {
         let changed = **self.statutes.load() != statutes;
-        if changed || **self.keys.load() != keys {
-            self.edition.fetch_add(1, Ordering::Relaxed);
-        }
+        let others = **self.keys.load() != keys;
         self.keys.store(Arc::new(keys));
         if changed {
             self.statutes.store(Arc::new(statutes));
+        }
+        // After what it counts: who reads it and then the rest has no older rules under a newer number.
+        if changed || others {
+            self.edition.fetch_add(1, Ordering::Release);
+        }
+        if changed {
             self.changes.send_replace(());
         }
         if let Some(tokens) = &self.tokens {
@@ -212,9 +216,9 @@ impl Doorkeeper {
         }
     }
 
-    /// A number that is another after each change of agents, roles or keys.
+    /// A number that is another after each change of agents, roles or keys. To be read before them.
     pub(crate) fn edition(&self) -> u64 {
-        self.edition.load(Ordering::Relaxed)
+        self.edition.load(Ordering::Acquire)
     }
 
     /// Tells when what somebody may see can be another.

@@ -27,7 +27,11 @@ use rmcp::{
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::question::Question;
-use self::{pending::Pending, question::Named};
+use self::{
+    pending::{Opened, Pending},
+    question::Named,
+};
+use crate::pipeline::MAX_ASKED;
 
 /// What a session remembers; beyond it, it asks again.
 const MAX_REMEMBERED: usize = 256;
@@ -63,6 +67,8 @@ pub struct Client {
     pub(crate) can_ask: bool,
     /// Whether it is of the era in which a call ends with the question.
     pub(crate) newer: bool,
+    /// The keeper's edition from before it was found out who asks and what they may.
+    pub(crate) edition: u64,
     /// What it sends back of an earlier question.
     pub(crate) state: Option<String>,
     pub(crate) responses: Option<InputResponses>,
@@ -122,9 +128,33 @@ pub enum NotConfirmed {
     /// So many questions wait already.
     #[error("too many calls wait for a person's approval already; try again when some of them are answered")]
     TooMany,
+    /// More than a person is asked about.
+    #[error(
+        "this tool runs only with a person's approval, and its arguments are more than {} KiB of JSON, which nobody is asked about",
+        MAX_ASKED >> 10
+    )]
+    TooLarge,
     /// What may be called, and how, is not what it was when the person was asked.
     #[error("what this tool may do changed while a person was asked; make the call again to ask anew")]
     Changed,
+}
+
+impl Consent {
+    /// Whether somebody may be asked.
+    pub(crate) fn asks(&self) -> bool {
+        match self {
+            Self::Nobody | Self::Operator(Some(Confirmed::Unseen)) => false,
+            Self::Operator(_) | Self::Client(_) => true,
+        }
+    }
+
+    /// The keeper's edition by which it was found out who asks, where that can change.
+    pub(crate) fn edition(&self) -> Option<u64> {
+        match self {
+            Self::Nobody | Self::Operator(_) => None,
+            Self::Client(client) => Some(client.edition),
+        }
+    }
 }
 
 impl NotConfirmed {
@@ -137,6 +167,7 @@ impl NotConfirmed {
             Self::NoAnswer => "`confirm`: no answer",
             Self::BadState => "`confirm`: no valid answer",
             Self::TooMany => "`confirm`: too many questions wait",
+            Self::TooLarge => "`confirm`: the arguments are too large to ask about",
             Self::Changed => "`confirm`: changed meanwhile",
         }
     }
@@ -148,7 +179,7 @@ impl NotConfirmed {
             Self::Dismissed => Some(Answer::Dismissed),
             Self::NoAnswer => Some(Answer::None),
             Self::BadState => Some(Answer::Invalid),
-            Self::CannotAsk | Self::TooMany | Self::Changed => None,
+            Self::CannotAsk | Self::TooMany | Self::TooLarge | Self::Changed => None,
         }
     }
 }
@@ -204,7 +235,16 @@ impl Consents {
             // There are no sessions in which anything could be remembered.
             Consent::Client(client) => match &client.state {
                 None => return self.first(client, question, &named, record),
-                Some(state) => answered(self.second(client, state, question, &named)),
+                Some(state) => match self.pending.open(state, question.principal(), &named.whole) {
+                    Opened::Yes => answered(heard(client)),
+                    Opened::Spent => answered(Said::No(NotConfirmed::BadState)),
+                    // Another host's behind the same address, this one's before it was started again, or forged: no
+                    // answer to anything, and so a question like the first.
+                    Opened::Strange => {
+                        record.answered(&question.asked(), Answer::Invalid)?;
+                        return self.first(client, question, &named, record);
+                    }
+                },
             },
         };
         if let Some(answer) = answer {
@@ -249,18 +289,6 @@ impl Consents {
         record.asked(&question.asked())?;
         let requests = BTreeMap::from([(QUESTION.to_owned(), InputRequest::Elicitation(Request::new(form)))]);
         Ok(Said::Ask(Box::new(Asked::Client(InputRequiredResult::new(Some(requests), Some(state))))))
-    }
-
-    /// And comes again with the answer. A no is one, too: an answer counts once.
-    fn second(&self, client: &Client, state: &str, question: &Question<'_>, named: &Named) -> Said {
-        if !self.pending.open(state, question.principal(), &named.whole) {
-            return Said::No(NotConfirmed::BadState);
-        }
-        let answer = client.responses.as_ref().and_then(|answers| answers.get(QUESTION));
-        match answer.and_then(|answer| serde_json::from_value::<ElicitResult>(answer.clone()).ok()) {
-            Some(result) => judged(&result),
-            None => Said::No(NotConfirmed::NoAnswer),
-        }
     }
 }
 
@@ -319,6 +347,15 @@ async fn elicit(
     let answer = handle.await_response().await;
     shown.id = None;
     answer
+}
+
+/// What comes with the call when it comes again. A no is an answer, too.
+fn heard(client: &Client) -> Said {
+    let answer = client.responses.as_ref().and_then(|answers| answers.get(QUESTION));
+    match answer.and_then(|answer| serde_json::from_value::<ElicitResult>(answer.clone()).ok()) {
+        Some(result) => judged(&result),
+        None => Said::No(NotConfirmed::NoAnswer),
+    }
 }
 
 fn judged(result: &ElicitResult) -> Said {

@@ -67,13 +67,14 @@ impl Question<'_> {
         Named { whole: Digest::of(parts.to_string().as_bytes()), but_arguments }
     }
 
-    /// The tool, the arguments, the grants: escaped, so that nothing of them looks like the host's words.
+    /// The tool, the arguments, the grants: names and texts of the client in quotes, and escaped, so that nothing of them looks like the host's words.
     pub(super) fn message(&self) -> String {
         let (principal, tool, plugin) = (self.permit.principal(), self.permit.tool(), self.permit.plugin());
         let mut text = format!("May `{principal}` run the tool `{tool}` of the plugin `{plugin}`?\nArguments:");
         let share = (MAX_SHOWN / self.arguments.len().clamp(1, MAX_ARGUMENTS)).max(MIN_SHOWN);
         for (name, value) in self.arguments.iter().take(MAX_ARGUMENTS) {
-            _ = write!(text, "\n- {}: {}", shown(name, MAX_LINE), shown(&value.to_string(), share));
+            let name = Value::from(name.as_str()).to_string();
+            _ = write!(text, "\n- {}: {}", shown(&name, MAX_LINE), shown(&value.to_string(), share));
         }
         more(&mut text, self.arguments.len(), MAX_ARGUMENTS);
         if self.arguments.is_empty() {

@@ -138,7 +138,7 @@ impl Handler {
             Who::Agent(name) => self.shared.gateway.keeper().agent(name),
             Who::Asked => {
                 let parts = context.extensions.get::<Parts>();
-                parts.and_then(|parts| parts.extensions.get::<Caller>()).map(|Caller(principal)| principal.clone())
+                parts.and_then(|parts| parts.extensions.get::<Caller>()).map(|caller| caller.principal.clone())
             }
         };
         if let Some((resources, principal)) = self.resources().zip(principal) {

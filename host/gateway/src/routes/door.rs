@@ -29,7 +29,7 @@ use super::{
 use crate::{
     auth::Caller,
     consent::Consent,
-    pipeline::{Gateway, Incoming, MAX_MESSAGE},
+    pipeline::{Ended, Gateway, Incoming, MAX_MESSAGE},
 };
 
 /// Where the routes are described.
@@ -74,12 +74,14 @@ impl RouteDoor {
         let of_method = |(_, matched): &&(Option<&Tool>, Matched<'_>)| Some(matched.route.method()) == wanted;
         if let Some((Some(tool), matched)) = seen.iter().find(of_method) {
             return match given(matched, &head, &body, tool) {
-                Ok(incoming) => self.call(matched.route, incoming, &principal, received).await,
+                Ok(incoming) => answer(matched.route, self.call(matched.route, incoming, &principal, received).await),
                 Err(bad) => Problem::from(bad).into_response(),
             };
         }
-        if let Some((_, matched)) = hidden.iter().find(of_method) {
-            self.turn_away(matched, &head, &body, &snapshot, &principal, received).await;
+        if let Some((_, matched)) = hidden.iter().find(of_method)
+            && let Some(answer) = self.turn_away(matched, &head, &body, &snapshot, &principal, received).await
+        {
+            return answer;
         }
         let allow = allow(seen.iter().map(|(_, matched)| matched.route.method()));
         match allow {
@@ -96,14 +98,15 @@ impl RouteDoor {
         arguments: serde_json::Map<String, serde_json::Value>,
         principal: &Principal,
         received: Instant,
-    ) -> Response {
+    ) -> Ended {
         let (tool, shown) = (route.tool().as_str(), Some(route.as_str()));
         let call =
             Incoming { principal, tool, arguments, reports: None, received, consent: Consent::Nobody, route: shown };
-        answer(route, Box::pin(self.gateway.call(call)).await)
+        Box::pin(self.gateway.call(call)).await
     }
 
-    /// Has a call that this caller may not make denied, and so recorded. It learns nothing of it.
+    /// Has a call that this caller may not make denied, and so recorded. It learns nothing of it, unless it was allowed
+    /// meanwhile.
     async fn turn_away(
         &self,
         matched: &Matched<'_>,
@@ -112,14 +115,12 @@ impl RouteDoor {
         snapshot: &Snapshot,
         principal: &Principal,
         received: Instant,
-    ) {
+    ) -> Option<Response> {
         let tool = snapshot.tool(matched.route.tool().as_str());
         // One that is served and allowed is hidden since it does not fit its tool.
-        let Some(tool) = tool.filter(|tool| decide(principal, tool.rules()).is_err()) else { return };
-        if let Ok(arguments) = given(matched, head, body, tool) {
-            // Should it be allowed since a moment ago, it is made as it was asked for, and its answer is for nobody.
-            drop(self.call(matched.route, arguments, principal, received).await);
-        }
+        let tool = tool.filter(|tool| decide(principal, tool.rules()).is_err())?;
+        let arguments = given(matched, head, body, tool).ok()?;
+        since_allowed(matched.route, self.call(matched.route, arguments, principal, received).await)
     }
 
     fn describe(&self, head: &Parts, principal: &Principal) -> Response {
@@ -133,6 +134,15 @@ impl RouteDoor {
             Verb::OPTIONS => allowing(StatusCode::NO_CONTENT.into_response(), TO_LOOK),
             _ => allowing(Problem::method_not_allowed().into_response(), TO_LOOK),
         }
+    }
+}
+
+/// The answer to a call that was hidden a moment ago. Should it be allowed since, it was made as it was asked for, and who
+/// asked has to know what came of it; before a decision it is as if there were no such route.
+fn since_allowed(route: &Route, ended: Ended) -> Option<Response> {
+    match ended {
+        Ended::UnknownTool | Ended::Denied | Ended::NotRecorded => None,
+        Ended::Limited(_) | Ended::NotConfirmed(_) | Ended::Asks(_) | Ended::Answered(..) => Some(answer(route, ended)),
     }
 }
 
@@ -180,10 +190,10 @@ pub(crate) async fn respond(State(door): State<Arc<RouteDoor>>, request: Request
         return Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE).into_response();
     };
     // The layer before this one has found out who it is: without it nobody vouches.
-    let Some(Caller(principal)) = head.extensions.get::<Caller>().cloned() else {
+    let Some(caller) = head.extensions.get::<Caller>().cloned() else {
         return Problem::not_found().into_response();
     };
-    door.answer(head, body, principal).await
+    door.answer(head, body, caller.principal).await
 }
 
 /// The outermost layer: without routes there is nothing here, for nobody; and whatever is refused further in says why.
@@ -208,4 +218,26 @@ pub(crate) async fn is_open(State(gateway): State<Arc<Gateway>>, request: Reques
     response.headers_mut().insert(name, value);
     response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_audit::Used;
+    use portcullis_catalogue::Reply;
+    use serde_json::Map;
+
+    use super::*;
+    use crate::pipeline::Account;
+
+    /// A call that was hidden, and allowed before it was made, has run: who asked is told. Else there is no route.
+    #[test]
+    fn what_ran_after_all_is_answered() {
+        let route = Route::new("POST", "/x", "a_b", Default::default(), None).expect("a route");
+        let account = Account { used: Used::default(), printed: None, refusals: 0 };
+        let ran = Ended::Answered(Ok(Reply::Structured(Map::new())), Box::new(account));
+        assert_eq!(since_allowed(&route, ran).map(|answer| answer.status()), Some(StatusCode::OK));
+        for nothing in [Ended::Denied, Ended::UnknownTool, Ended::NotRecorded] {
+            assert!(since_allowed(&route, nothing).is_none());
+        }
+    }
 }

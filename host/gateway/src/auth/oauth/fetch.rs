@@ -227,7 +227,11 @@ async fn connector(settings: &OAuth) -> io::Result<TlsConnector> {
 /// The authorities in a file: all of them, or none.
 fn own_roots(path: &Path) -> io::Result<RootCertStore> {
     let mut text = Vec::new();
-    File::open(path).and_then(|file| file.take(MAX_ROOTS).read_to_end(&mut text)).map_err(of_ca)?;
+    // One byte more, by which one that is longer is known: cut, it would be some of them.
+    let read = File::open(path).and_then(|file| file.take(MAX_ROOTS + 1).read_to_end(&mut text)).map_err(of_ca)?;
+    if read as u64 > MAX_ROOTS {
+        return Err(of_ca(format!("it is longer than {MAX_ROOTS} bytes")));
+    }
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&text) {
         roots.add(certificate.map_err(of_ca)?).map_err(of_ca)?;
@@ -245,6 +249,34 @@ fn of_ca(reason: impl std::fmt::Display) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const AUTHORITY: &str = "\
+-----BEGIN CERTIFICATE-----\n\
+MIIBiTCCAS+gAwIBAgIUSDsZmQJXvfMoRNDukWERGAIi/qUwCgYIKoZIzj0EAwIw\n\
+GTEXMBUGA1UEAwwOdGVzdCBhdXRob3JpdHkwIBcNMjYxMTIyMDAyNzM3WhgPMjEy\n\
+NjEwMjkwMDI3MzdaMBkxFzAVBgNVBAMMDnRlc3QgYXV0aG9yaXR5MFkwEwYHKoZI\n\
+zj0CAQYIKoZIzj0DAQcDQgAEbeiUNpbOn+b6sG34OlYDGZ+sMC7wRoJ/IEElkEW/\n\
+zbbu8wnUvpezAEC74AJFU1IAvNZPhjUOYrs8lOob5F/Yp6NTMFEwHQYDVR0OBBYE\n\
+FEfpB0LTD9LXnxKhdL1pxCSLy3SoMB8GA1UdIwQYMBaAFEfpB0LTD9LXnxKhdL1p\n\
+xCSLy3SoMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSAAwRQIhAPgZXFOl\n\
+zcwM1iNeL9t9MK8MyzLwnPXCjU0P8c5bn7X5AiBkkpnf+pSQTGK+V3gukX1+wW+E\n\
+ISGUuvmuxEoZ6W2UCA==\n\
+-----END CERTIFICATE-----\n";
+
+    /// All of its authorities or none: the ones at the beginning of a file that is too long are none.
+    #[test]
+    fn a_file_of_authorities_is_read_whole_or_not_at_all() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("ca.pem");
+        let mut text = AUTHORITY.to_owned();
+        text.push_str(&"\n".repeat(usize::try_from(MAX_ROOTS).expect("a size") - text.len()));
+        std::fs::write(&path, &text).expect("a file");
+        assert_eq!(own_roots(&path).expect("as long as may be").len(), 1);
+        text.push('\n');
+        std::fs::write(&path, &text).expect("a file");
+        let told = own_roots(&path).expect_err("longer").to_string();
+        assert!(told.contains("longer than 1048576 bytes"), "{told}");
+    }
 
     #[test]
     fn the_well_known_places_of_an_issuer() {
