@@ -307,9 +307,9 @@ async fn askable(call: &Incoming<'_>, tool: &Tool) -> Result<(), Ended> {
         return Err(Ended::NotConfirmed(NotConfirmed::TooLarge));
     }
     let fits = tool.takes(&call.arguments, call.received).await;
-    fits.or_else(|error| {
+    fits.map_err(|error| {
         let (result, account) = settle(Err(error), call.received);
-        Err(Ended::Answered(result, Box::new(account)))
+        Ended::Answered(result, Box::new(account))
     })
 }
 

@@ -197,7 +197,7 @@ mod tests {
         const TIMES: u64 = 20_000;
         let dir = tempfile::tempdir().expect("a directory");
         let ledger = Ledger::open(&dir.path().join("audit.jsonl"), "s".into(), &[7; 32], SystemTime::now);
-        let name = |number: u64| AgentName::new(&format!("a{number}")).expect("a name");
+        let name = |number: u64| AgentName::new(format!("a{number}")).expect("a name");
         let statutes = |number: u64| {
             let role = RoleName::new("r").expect("a name");
             let roles = BTreeMap::from([(role.clone(), RoleRules::default())]);
