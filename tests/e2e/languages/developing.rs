@@ -200,67 +200,6 @@ fn processes(folder: &Path) -> usize {
     lines.filter(|line| String::from_utf8_lossy(line).contains(&*folder.to_string_lossy())).count()
 }
 
-/// All files of a folder with their bytes.
-fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.path() {
-            path if path.is_dir() => found.extend(contents(&path)),
-            path => drop(found.insert(path.clone(), fs::read(path).expect("a file"))),
-        }
-    }
-    found
-}
-
-/// The configuration of this repository, with two of the plugins that it wires: they share context on the state of `dev`, and
-/// what belongs to the configuration is as it was.
-#[test]
-fn rust_plugins_share_context_beside_the_state_of_their_configuration() {
-    let folder = Folder::unapproved("");
-    for name in ["context", "tasks", "shared"] {
-        copy(&plugin(name), &folder.path().join("plugins").join(name));
-    }
-    let config = fs::read_to_string(plugin("portcullis.toml")).expect("the configuration of the plugins");
-    write(&folder, "plugins/portcullis.toml", &config);
-    // What a host of that configuration would have there. No lock is one that `dev` could read, and it does not try.
-    write(&folder, "plugins/portcullis.lock", "no lock\n");
-    write(&folder, "plugins/.portcullis/store/context.redb", "no store\n");
-    write(&folder, "plugins/.portcullis/audit.jsonl", "no log\n");
-    let own = || {
-        let mut own = contents(&folder.path().join("plugins/.portcullis"));
-        own.extend([(PathBuf::from("lock"), fs::read(folder.path().join("plugins/portcullis.lock")).expect("a lock"))]);
-        own
-    };
-    let before = own();
-    let dev = command(&folder, None, &["dev", "plugins", "--http", "127.0.0.1:0"]);
-    let host = Served::start(dev, "Serving 12 tools at ");
-    let call = |tool: &str, arguments: Value| {
-        let answer = raw::call(&host.address, tool, arguments)["result"].clone();
-        assert_eq!(answer["isError"], false, "{tool}: {answer:#}");
-        answer["structuredContent"].clone()
-    };
-    let written = call("write_context", json!({ "key": "plan", "value": "{\"step\":1}", "if_version": 0 }));
-    assert_eq!((&written["writer"], &written["version"]), (&json!("loopback"), &json!(1)), "{written:#}");
-    let read = call("read_context", json!({ "key": "plan" }))["result"].clone();
-    assert_eq!((&read["value"], &read["writer"]), (&json!("{\"step\":1}"), &json!("loopback")), "{read:#}");
-    // Each plugin has its own bucket.
-    call("post_task", json!({ "title": "a task" }));
-    let claimed = call("claim_task", json!({}))["result"].clone();
-    assert_eq!((&claimed["id"], &claimed["claimant"]), (&json!("t1"), &json!("loopback")), "{claimed:#}");
-    // And the bound of the configuration is that of `[buckets.context]`: a client reads it as a resource too.
-    let resources = raw::modern(&host.address, "resources/list", json!({})).message()["result"].clone();
-    assert!(resources.to_string().contains("kv://context/"), "{resources:#}");
-    assert_eq!(host.stop().code(), Some(0));
-    assert!(before.len() == 3 && own() == before, "what belongs to the configuration is as it was");
-    let state = contents(&folder.path().join(".portcullis/dev"));
-    assert!(state.keys().any(|path| path.to_string_lossy().contains("/store/")), "{:?}", state.keys());
-    // The next `dev` has it still, and so has a command by itself.
-    let called = command(&folder, None, &["call", "--dev", "plugins", "read_context", r#"{"key":"plan"}"#]).output();
-    let called = called.expect("a run");
-    let told = String::from_utf8_lossy(&called.stdout).into_owned();
-    assert!(called.status.success() && told.contains("loopback"), "{told} {}", stderr(&called));
-}
-
 /// One whose secret this machine has not got is left out, with the line to do.
 #[test]
 fn without_the_variable_of_a_secret_the_line_to_do_is_told() {

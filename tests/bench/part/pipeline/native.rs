@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{anyhow, ensure};
 use portcullis_store::{Bucket, Condition, Key, Operation, SetOptions, Store, StoreError, Version, Writer};
-use shelf::{Answer, Change, Changes, Entry, Fault, Kind, Page, Shelf, Step, When};
+use shelf::{Answer, Change, Changes, Entry, Fault, Kind, Page, Shelf, Step, Usage, When};
 use support::{Draft, Said, State};
 use tokio::runtime::{Handle, Runtime};
 
@@ -192,6 +192,12 @@ impl Shelf for StoreShelf {
         let counted = self.store.increment(&self.bucket, named(key)?, 1, None, &self.writer, deadline());
         let (number, _) = self.wait(counted)?;
         u64::try_from(number).map_err(|_| Fault::Damaged(key.into()))
+    }
+
+    fn usage(&self) -> Result<Option<Usage>, Fault> {
+        let portcullis_store::Usage { entries, bytes, max_entries, max_bytes } =
+            self.wait(self.store.usage(&self.bucket, deadline()))?;
+        Ok(Some(Usage { entries, bytes, max_entries, max_bytes }))
     }
 
     fn changes(&self, prefix: &str, after: u64, wait_ms: u32) -> Result<Changes, Fault> {
