@@ -1,10 +1,9 @@
 //! `dev`, `build`, `call --dev` and `list --dev` with several languages and a configuration.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::Stdio,
     time::Instant,
 };
