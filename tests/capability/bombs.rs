@@ -76,10 +76,10 @@ async fn a_huge_function_ends_at_the_limit_of_the_processor() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_huge_function_ends_at_the_limit_of_memory() {
-    let limits = WorkerLimits { cpu: Duration::from_secs(300), memory: 128 << 20 };
+    let limits = WorkerLimits { cpu: Duration::from_secs(300), memory: 256 << 20 };
     let (state, reason) = compiled(limits, huge()).await;
     assert_eq!(state, "broken");
-    assert_eq!(reason, "compiling took more than 128 MiB of memory");
+    assert_eq!(reason, "compiling took more than 256 MiB of memory");
 }
 
 /// Whatever else is made to cost much either compiles or ends with a reason that names a limit.

@@ -12,5 +12,5 @@ mod secret;
 
 pub use event::{Answer, ApprovalAction, Asking, Event, KvAction, KvOutcome, Outcome, PluginState, ReadOutcome};
 pub use file::{AuditError, Clock, Ledger};
-pub use record::{CallNotes, CallRecord, Used};
+pub use record::{CallNotes, CallRecord, Intent, Used};
 pub use secret::Secret;

@@ -11,7 +11,7 @@ use std::{
 use portcullis_policy::{Digest, PluginName, Principal, ToolName};
 use serde::{Deserialize, Serialize};
 
-use crate::{Answer, Asking, AuditError, Event, Ledger, Outcome};
+use crate::{Answer, Asking, AuditError, Event, Ledger, Outcome, file::Staged};
 
 /// What a call used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,14 +63,37 @@ pub struct CallRecord {
     call: u64,
     began: SystemTime,
     open: bool,
+    /// The outcome on its way into the file.
+    outcome: Option<Staged>,
 }
 
-impl CallRecord {
-    /// Writes the intent. `arguments` are the arguments as JSON; only their size and keyed digest are kept. `route` is the
-    /// one that the call came by, where it came by one.
+/// An intent on its way into the ledger: nothing of the call may happen before [`Self::written`].
+#[derive(Debug)]
+#[must_use]
+pub struct Intent {
+    record: CallRecord,
+    staged: Staged,
+}
+
+impl Intent {
+    /// Waits until it stands in the ledger, together with what others have to write at this moment.
     ///
     /// # Errors
     /// When it cannot be written: the call must not run.
+    pub async fn written(mut self) -> Result<CallRecord, AuditError> {
+        let written = self.record.ledger.settle_together(&self.staged).await;
+        // What is not there has no outcome either.
+        self.record.open = written.is_ok();
+        written.map(|_| self.record)
+    }
+}
+
+impl CallRecord {
+    /// Stages the intent. `arguments` are the arguments as JSON; only their size and keyed digest are kept. `route` is the
+    /// one that the call came by, where it came by one.
+    ///
+    /// # Errors
+    /// When it is no JSON.
     pub fn open(
         ledger: &Arc<Ledger>,
         principal: &Principal,
@@ -79,9 +102,9 @@ impl CallRecord {
         digest: Digest,
         arguments: &[u8],
         route: Option<&str>,
-    ) -> Result<Self, AuditError> {
+    ) -> Result<Intent, AuditError> {
         let call = ledger.calls.fetch_add(1, Ordering::Relaxed);
-        ledger.append(&Event::CallIntent {
+        let staged = ledger.stage(&Event::CallIntent {
             call,
             principal: principal.as_str(),
             tool,
@@ -91,7 +114,8 @@ impl CallRecord {
             arguments_bytes: arguments.len() as u64,
             route,
         })?;
-        Ok(Self { ledger: Arc::clone(ledger), call, began: ledger.now(), open: true })
+        let record = Self { ledger: Arc::clone(ledger), call, began: ledger.now(), open: true, outcome: None };
+        Ok(Intent { record, staged })
     }
 
     /// The call's number, unique in the session.
@@ -161,19 +185,26 @@ impl CallRecord {
         Ok(())
     }
 
-    /// Writes the outcome.
+    /// Writes the outcome, together with what others have to write at this moment.
     ///
     /// # Errors
     /// When it cannot be written: the reply must say so and hold no result.
-    pub fn close(mut self, outcome: Outcome, used: Used) -> Result<(), AuditError> {
+    pub async fn close(mut self, outcome: Outcome, used: Used) -> Result<(), AuditError> {
         self.open = false;
-        self.ledger.append(&Event::CallOutcome { call: self.call, outcome, rule: None, used })?;
+        let staged = self.ledger.stage(&Event::CallOutcome { call: self.call, outcome, rule: None, used })?;
+        self.ledger.settle_together(self.outcome.insert(staged)).await?;
         Ok(())
     }
 }
 
 impl Drop for CallRecord {
     fn drop(&mut self) {
+        if let Some(outcome) = &self.outcome {
+            // Where nobody waits any more for what [`Self::close`] staged; done already in all other cases.
+            if let Err(error) = self.ledger.settle(outcome) {
+                tracing::error!(call = self.call, %error, "the outcome of a call is not in the audit log");
+            }
+        }
         if self.open {
             let micros = self.ledger.now().duration_since(self.began).map_or(0, |time| time.as_micros() as u64);
             let used = Used { micros, ..Used::default() };
@@ -203,7 +234,11 @@ mod tests {
         text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
     }
 
-    fn open(ledger: &Arc<Ledger>, arguments: &str) -> CallRecord {
+    async fn open(ledger: &Arc<Ledger>, arguments: &str) -> CallRecord {
+        stage(ledger, arguments).written().await.expect("an intent")
+    }
+
+    fn stage(ledger: &Arc<Ledger>, arguments: &str) -> Intent {
         let tool = ToolName::new("echo_echo").expect("a name");
         let plugin = PluginName::new("echo").expect("a name");
         CallRecord::open(
@@ -215,17 +250,17 @@ mod tests {
             arguments.as_bytes(),
             None,
         )
-        .expect("an intent")
+        .expect("JSON")
     }
 
-    #[test]
-    fn intent_stands_before_outcome_and_holds_no_value() {
+    #[tokio::test]
+    async fn intent_stands_before_outcome_and_holds_no_value() {
         let dir = tempfile::tempdir().expect("a directory");
         let ledger = ledger(&dir);
-        let record = open(&ledger, r#"{"text":"canary\nvalue"}"#);
+        let record = open(&ledger, r#"{"text":"canary\nvalue"}"#).await;
         assert_eq!(lines(&dir).len(), 1, "the intent is written at once");
-        record.close(Outcome::Ok, Used { micros: 5, fuel: Some(6), memory: 7 }).expect("an outcome");
-        drop(open(&ledger, "{}"));
+        record.close(Outcome::Ok, Used { micros: 5, fuel: Some(6), memory: 7 }).await.expect("an outcome");
+        drop(open(&ledger, "{}").await);
         let lines = lines(&dir);
         assert_eq!(lines.iter().map(|line| line["seq"].as_u64()).collect::<Vec<_>>(), [1, 2, 3, 4].map(Some));
         assert_eq!(lines[1]["outcome"], "ok");
@@ -237,10 +272,41 @@ mod tests {
         assert!(!text.contains("canary"));
     }
 
+    /// Those that are ready at one moment share a `write`: whoever waits for the first finds the second written as well.
+    #[tokio::test]
+    async fn lines_of_one_moment_are_written_together_and_each_before_its_call() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let ledger = ledger(&dir);
+        let staged = [stage(&ledger, "{}"), stage(&ledger, "{}")];
+        assert!(lines(&dir).is_empty(), "they wait");
+        let [first, second] = staged.map(Intent::written);
+        let first = first.await.expect("an intent");
+        assert_eq!(lines(&dir).len(), 2);
+        let second = second.await.expect("an intent");
+        let mut closing = Box::pin(first.close(Outcome::Ok, Used::default()));
+        assert!(futures::poll!(closing.as_mut()).is_pending());
+        assert_eq!(lines(&dir).len(), 2, "it waits");
+        // Nobody waits for it any more, and it is written all the same.
+        drop(closing);
+        assert_eq!(lines(&dir)[2]["outcome"], "ok");
+        // A call that is dropped before its intent stands there has both lines.
+        drop(second);
+        drop(stage(&ledger, "{}"));
+        let lines = lines(&dir);
+        assert_eq!(lines.iter().map(|line| line["seq"].as_u64()).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6].map(Some));
+        assert_eq!(lines[4]["call"], lines[5]["call"]);
+        assert_eq!(lines[5]["outcome"], "cancelled");
+    }
+
     #[cfg(target_os = "linux")]
-    #[test]
-    fn a_full_disk_refuses() {
+    #[tokio::test]
+    async fn a_full_disk_refuses() {
         let ledger = Ledger::open("/dev/full".as_ref(), "s1".into(), &[0; 32], SystemTime::now).expect("a ledger");
         assert!(ledger.append(&Event::HostStopped).is_err());
+        // All that shared a write share its fate, and none of their numbers is used up.
+        let ledger = Arc::new(ledger);
+        let [first, second] = [stage(&ledger, "{}"), stage(&ledger, "{}")].map(Intent::written);
+        assert!(first.await.is_err());
+        assert!(second.await.is_err());
     }
 }

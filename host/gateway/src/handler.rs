@@ -5,10 +5,7 @@ mod resources;
 use std::{
     future::ready,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -26,7 +23,7 @@ use rmcp::{
     },
     service::{NotificationContext, Peer, RequestContext, SubscriptionContext},
 };
-use tokio::{runtime::Handle, sync::mpsc, task::JoinSet};
+use tokio::sync::mpsc;
 
 use self::resources::Seats;
 use crate::{
@@ -86,14 +83,11 @@ pub(crate) struct Shared {
     meta: MetaObject,
     lists: ToolLists,
     subscribers: Subscribers,
-    /// Threads that take calls over from a door of one thread while it has several at a time.
-    others: Option<Handle>,
-    in_flight: AtomicUsize,
 }
 
 impl Shared {
     /// What doors of one host share; also tells listeners of changes from now on.
-    pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName, others: Option<Handle>) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName) -> Arc<Self> {
         let implementation = Implementation::new(name.0.clone(), env!("CARGO_PKG_VERSION"));
         let capabilities =
             ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_prompts().enable_resources();
@@ -110,8 +104,7 @@ impl Shared {
             meta.0.insert("io.modelcontextprotocol/serverInfo".into(), implementation);
         }
         let (lists, subscribers) = (ToolLists::default(), Subscribers::default());
-        let in_flight = AtomicUsize::new(0);
-        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers, others, in_flight });
+        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers });
         shared.watch();
         shared
     }
@@ -141,76 +134,10 @@ impl Shared {
         });
     }
 
-    /// Runs the call here where it is the only one, so that it is handed to nobody; of several that came together, each
-    /// on the threads that share their work.
-    async fn call(
-        &self,
-        principal: Principal,
-        request: CallToolRequestParams,
-        reports: Option<mpsc::Sender<Progress>>,
-        consent: Consent,
-    ) -> Ended {
-        let CallToolRequestParams { name, arguments, .. } = request;
-        let arguments = arguments.unwrap_or_default();
-        let received = Instant::now();
-        let _counted = InFlight::enter(&self.in_flight);
-        if self.others.is_some() {
-            // A short call ends in one go, so that this one would never see those that came with it.
-            tokio::task::yield_now().await;
-        }
-        // What a client is asked goes along with its own request, which only the task of that request knows.
-        let asks = matches!(consent, Consent::Client(_));
-        let several = || self.in_flight.load(Ordering::Relaxed) > 1;
-        let Some(others) = self.others.as_ref().filter(|_| !asks && several()) else {
-            let call =
-                Incoming { principal: &principal, tool: &name, arguments, reports, received, consent, route: None };
-            return self.gateway.call(call).await;
-        };
-        let gateway = Arc::clone(&self.gateway);
-        // A set of one: dropped with this future, it stops the call.
-        let mut tasks = JoinSet::new();
-        let call = async move {
-            gateway
-                .call(Incoming {
-                    principal: &principal,
-                    tool: &name,
-                    arguments,
-                    reports,
-                    received,
-                    consent,
-                    route: None,
-                })
-                .await
-        };
-        tasks.spawn_on(call, others);
-        match tasks.join_next().await {
-            Some(Ok(ended)) => ended,
-            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            // The host is going down.
-            Some(Err(_)) | None => Ended::NotRecorded,
-        }
-    }
-
     /// The view of a client behind a door.
     pub(crate) fn handler(self: &Arc<Self>, who: Who) -> Handler {
         let remembered = Remembered::default();
         Handler { shared: Arc::clone(self), who, caller: None, seats: Seats::default(), remembered }
-    }
-}
-
-/// A call in flight, counted.
-struct InFlight<'a>(&'a AtomicUsize);
-
-impl<'a> InFlight<'a> {
-    fn enter(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -309,13 +236,23 @@ impl Handler {
         mut request: CallToolRequestParams,
         context: &RequestContext<RoleServer>,
     ) -> Ended {
+        let received = Instant::now();
         let consent = self.consent(edition, &mut request, context);
         let token = context.meta.get_progress_token();
         let (reports, receiver) = match token {
             Some(_) => Some(mpsc::channel(MAX_REPORTS)).unzip(),
             None => (None, None),
         };
-        let call = self.shared.call(principal, request, reports, consent);
+        let CallToolRequestParams { name, arguments, .. } = request;
+        let call = self.shared.gateway.call(Incoming {
+            principal: &principal,
+            tool: &name,
+            arguments: arguments.unwrap_or_default(),
+            reports,
+            received,
+            consent,
+            route: None,
+        });
         match token.zip(receiver) {
             Some((token, receiver)) => Box::pin(with_reports(call, receiver, &token, &context.peer)).await,
             None => call.await,

@@ -27,7 +27,7 @@ use crate::{
     pipeline::{Gateway, MAX_MESSAGE},
     routes::{Hosts, RouteDoor, is_open, respond},
     sessions::Sessions,
-    threads,
+    threads::{self, Linger, Threads},
 };
 
 /// How long requests in flight may take to end once the host is told to stop.
@@ -152,12 +152,16 @@ impl HttpDoor {
         let HttpTerms { asks: _, tls, trusted_proxies, public_hosts, bounds } = self.terms;
         let peers = Peers::new(bounds, trusted_proxies);
         let router = router(gateway, &name, &public_hosts, &peers, &shutdown);
+        let lingers = std::iter::repeat_with(Linger::new).flat_map(|linger| [linger.clone(), linger]);
         let (senders, threads): (Vec<_>, Vec<_>) = (0..threads::count())
-            .map(|number| {
+            .zip(lingers)
+            .map(|(number, linger)| {
                 let (sender, handed) = mpsc::channel(MAX_HANDED);
                 let (tls, router, shutdown) = (tls.clone(), router.clone(), shutdown.clone());
                 let name = format!("portcullis-{number}");
-                (sender, threads::on_own_thread(name, move || serve(handed, tls, router, shutdown)))
+                let answered = linger.clone();
+                let serve = move || serve(handed, tls, router, answered, shutdown);
+                (sender, threads::on_own_threads(name, Threads::One, linger, serve))
             })
             .unzip();
         let all = futures::future::try_join_all(threads);
@@ -181,7 +185,7 @@ fn router(
     let hosts: Vec<_> = hosts.collect();
     let routes =
         RouteDoor::new(Arc::clone(&gateway), Hosts::new(hosts.iter().map(String::as_str)), &OWN_HOSTS, &name.0);
-    let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
+    let handler = Shared::new(Arc::clone(&gateway), name).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)
@@ -231,13 +235,19 @@ fn described(router: Router, tokens: &Tokens, name: &ServerName) -> Router {
 }
 
 /// One thread's server: after the shutdown, what is in flight has a while to end.
-async fn serve(handed: mpsc::Receiver<Accepted>, tls: Option<Arc<Tls>>, router: Router, shutdown: CancellationToken) {
+async fn serve(
+    handed: mpsc::Receiver<Accepted>,
+    tls: Option<Arc<Tls>>,
+    router: Router,
+    linger: Linger,
+    shutdown: CancellationToken,
+) {
     let forced = async {
         shutdown.cancelled().await;
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        () = connection::serve(handed, tls, router, shutdown.clone()) => (),
+        () = connection::serve(handed, tls, router, linger, shutdown.clone()) => (),
         () = forced => (),
     }
 }

@@ -159,7 +159,7 @@ impl Gateway {
             return Ended::UnknownTool;
         };
         let rules = tool.rules();
-        let record = match self.open(&call, &rules.tool, &rules.plugin, tool.digest()) {
+        let record = match self.open(&call, &rules.tool, &rules.plugin, tool.digest()).await {
             Ok(record) => record,
             Err(error) => return self.not_recorded(&error),
         };
@@ -174,12 +174,12 @@ impl Gateway {
         // After the decision: of a tool that one may not call, one does not learn by a limit either.
         let mut admitted = match self.allowances.admit(permit.principal(), permit.limits().fuel) {
             Ok(admitted) => admitted,
-            Err(exceeded) => return self.refused(record, permit.principal(), Ended::Limited(exceeded)),
+            Err(exceeded) => return self.refused(record, permit.principal(), Ended::Limited(exceeded)).await,
         };
         if let Some(confirm) = permit.confirm() {
             let asked = self.confirmed(&call, &permit, confirm, tool, admitted.as_mut(), &record);
             if let Err(ended) = Box::pin(asked).await {
-                return self.refused(record, permit.principal(), ended);
+                return self.refused(record, permit.principal(), ended).await;
             }
             received = Instant::now();
         }
@@ -203,7 +203,10 @@ impl Gateway {
             Err(error) => error.outcome(),
         };
         // The record is closed before the reply leaves.
-        self.close(record, outcome, account.used).unwrap_or(Ended::Answered(result, Box::new(account)))
+        match record.close(outcome, account.used).await {
+            Ok(()) => Ended::Answered(result, Box::new(account)),
+            Err(error) => self.not_recorded(&error),
+        }
     }
 
     /// Whether a person says that the call may run, and nothing changed while they thought. None of its agent's places is
@@ -246,19 +249,20 @@ impl Gateway {
     }
 
     /// Writes how a call ended that did not run.
-    fn refused(&self, record: CallRecord, principal: &Principal, ended: Ended) -> Ended {
+    async fn refused(&self, record: CallRecord, principal: &Principal, ended: Ended) -> Ended {
         let written = match &ended {
             Ended::Limited(exceeded) => record.limit(&format!("`{}` of the agent `{principal}`", exceeded.limit)),
             Ended::NotConfirmed(why) => record.not_confirmed(why.rule()),
             Ended::Asks(_) => record.ends_asking(),
-            Ended::Answered(Err(error), account) => record.close(error.outcome(), account.used),
+            Ended::Answered(Err(error), account) => record.close(error.outcome(), account.used).await,
             // Dropped, the record says that the call was cancelled, if it can.
             Ended::UnknownTool | Ended::Denied | Ended::Answered(Ok(_), _) | Ended::NotRecorded => return ended,
         };
         written.map_or_else(|error| self.not_recorded(&error), |()| ended)
     }
 
-    fn open(
+    /// Writes the intent.
+    async fn open(
         &self,
         call: &Incoming<'_>,
         tool: &ToolName,
@@ -266,12 +270,8 @@ impl Gateway {
         digest: portcullis_policy::Digest,
     ) -> Result<CallRecord, AuditError> {
         let arguments = serde_json::to_vec(&call.arguments).unwrap_or_default();
-        CallRecord::open(&self.ledger, call.principal, tool, plugin, digest, &arguments, call.route)
-    }
-
-    /// Closes the record; `Some` where it could not be written.
-    fn close(&self, record: CallRecord, outcome: Outcome, used: Used) -> Option<Ended> {
-        record.close(outcome, used).err().map(|error| self.not_recorded(&error))
+        let intent = CallRecord::open(&self.ledger, call.principal, tool, plugin, digest, &arguments, call.route)?;
+        intent.written().await
     }
 
     fn not_recorded(&self, error: &AuditError) -> Ended {

@@ -126,7 +126,8 @@ mod audit {
         bencher.bench_local(|| {
             let arguments = black_box(br#"{"text":"the quick brown fox"}"#);
             let record = CallRecord::open(&ledger, &Principal::LocalOperator, &tool, &echo, digest, arguments, None);
-            record.expect("an intent").close(Outcome::Ok, used).expect("an outcome");
+            let record = futures::executor::block_on(record.expect("JSON").written()).expect("an intent");
+            futures::executor::block_on(record.close(Outcome::Ok, used)).expect("an outcome");
         });
     }
 }

@@ -130,8 +130,9 @@ impl Ours {
         };
         let (tool, name) = (rules.tool.clone(), rules.plugin.clone());
         let permit = decide(&Principal::LocalOperator, &Arc::new(rules))?;
-        let record =
+        let intent =
             CallRecord::open(&Arc::new(ledger), permit.principal(), &tool, &name, component.digest(), b"{}", None)?;
+        let record = intent.written().await?;
         let function = position.context("there is no such function")?;
         Ok(Self { plugin, permit, function, arguments, record })
     }

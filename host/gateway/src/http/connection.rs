@@ -1,7 +1,6 @@
 //! One connection, from its acceptance to its end: everything that a peer could hold on to has a time.
 
 use std::{
-    convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
@@ -27,6 +26,7 @@ use super::{
     tls::Tls,
     unread::Unread,
 };
+use crate::threads::Linger;
 
 /// How long the head of a request may take, from the end of the reply before it: so it is also how long an idle connection is
 /// kept. Clients that keep theirs keep them for some seconds (httpx 5 s, undici 4 s), or notice that one is closed.
@@ -105,6 +105,7 @@ pub(super) async fn serve(
     mut handed: mpsc::Receiver<Accepted>,
     tls: Option<Arc<Tls>>,
     router: Router,
+    linger: Linger,
     shutdown: CancellationToken,
 ) {
     let mut connections = JoinSet::new();
@@ -115,7 +116,8 @@ pub(super) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = handed.recv() => {
                 let Some(accepted) = accepted else { break };
-                connections.spawn(connection(accepted, tls.clone(), router.clone(), shutdown.clone()));
+                let way = Way { router: router.clone(), linger: linger.clone(), shutdown: shutdown.clone() };
+                connections.spawn(connection(accepted, tls.clone(), way));
             }
         }
     }
@@ -123,15 +125,22 @@ pub(super) async fn serve(
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(accepted: Accepted, tls: Option<Arc<Tls>>, router: Router, shutdown: CancellationToken) {
+/// Where the requests of a connection go.
+struct Way {
+    router: Router,
+    linger: Linger,
+    shutdown: CancellationToken,
+}
+
+async fn connection(accepted: Accepted, tls: Option<Arc<Tls>>, way: Way) {
     let Accepted { stream, peer, seat: _seat } = accepted;
     // A connection that is gone already is no loss.
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let stream = Unread::new(stream, UNREAD_TIME);
     match tls {
-        None => converse(stream, peer, router, shutdown).await,
+        None => converse(stream, peer, way).await,
         Some(tls) => match timeout(HANDSHAKE_TIME, TlsAcceptor::from(tls.current()).accept(stream)).await {
-            Ok(Ok(stream)) => converse(stream, peer, router, shutdown).await,
+            Ok(Ok(stream)) => converse(stream, peer, way).await,
             Ok(Err(error)) => {
                 tracing::debug!(peer = %peer.ip(), %error, "a client and this host found no TLS in common")
             }
@@ -140,7 +149,7 @@ async fn connection(accepted: Accepted, tls: Option<Arc<Tls>>, router: Router, s
     }
 }
 
-async fn converse<S>(stream: S, peer: SocketAddr, router: Router, shutdown: CancellationToken)
+async fn converse<S>(stream: S, peer: SocketAddr, Way { router, linger, shutdown }: Way)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -148,12 +157,11 @@ where
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let mut request: Request = request.map(Body::new);
         request.extensions_mut().insert(peer);
-        let router = router.clone();
+        let (router, linger) = (router.clone(), linger.clone());
         async move {
-            match router.oneshot(request).await {
-                Ok(response) => Ok::<_, Infallible>(response),
-                Err(never) => match never {},
-            }
+            let answer = router.oneshot(request).await;
+            linger.answered();
+            answer
         }
     });
     let server = http1::Builder::new()

@@ -15,7 +15,6 @@ use tokio::{
         UnixListener, UnixStream,
         unix::{OwnedReadHalf, OwnedWriteHalf},
     },
-    runtime::Handle,
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
     time::timeout,
@@ -31,7 +30,7 @@ use crate::{
     desk::Desk,
     handler::{ServerName, Shared, Who},
     pipeline::MAX_MESSAGE,
-    threads,
+    threads::{self, Linger, Threads},
 };
 
 /// Connections at one time: clients of one user's desktop, and commands. Each can hold a message of some mebibytes.
@@ -96,13 +95,12 @@ impl SocketDoor {
         Ok(Self { owner, listener })
     }
 
-    /// Serves on a thread of its own until `shutdown`. Within a runtime, whose threads take over calls that come together.
+    /// Serves on threads of its own until `shutdown`.
     pub fn serve(self, desk: Arc<Desk>, name: ServerName, shutdown: CancellationToken) -> Connections {
         let (counter, count) = watch::channel(0);
-        let others = Handle::current();
         let serving = tokio::spawn(async move {
-            let served = threads::on_own_thread("portcullis-socket".into(), move || {
-                let hall = Hall { desk, name, others, shared: OnceLock::new(), user: self.owner.user(), shutdown };
+            let served = threads::on_own_threads("portcullis-socket".into(), Threads::Pair, Linger::new(), move || {
+                let hall = Hall { desk, name, shared: OnceLock::new(), user: self.owner.user(), shutdown };
                 accept(self, Arc::new(hall), counter)
             });
             served.await?
@@ -142,7 +140,6 @@ async fn accept(door: SocketDoor, hall: Arc<Hall>, count: watch::Sender<usize>) 
 struct Hall {
     desk: Arc<Desk>,
     name: ServerName,
-    others: Handle,
     /// Made for the first client that speaks MCP.
     shared: OnceLock<Arc<Shared>>,
     user: u32,
@@ -237,8 +234,7 @@ impl Hall {
     /// Serves a client of MCP.
     async fn converse(&self, who: Who, reader: BufReader<OwnedReadHalf>, writer: OwnedWriteHalf) {
         let gateway = self.desk.gateway();
-        let shared =
-            self.shared.get_or_init(|| Shared::new(Arc::clone(gateway), &self.name, Some(self.others.clone())));
+        let shared = self.shared.get_or_init(|| Shared::new(Arc::clone(gateway), &self.name));
         let transport = AsyncRwTransport::new_server(reader, writer).with_max_line_length(MAX_MESSAGE);
         match serve_server_with_ct(shared.handler(who), transport, self.shutdown.child_token()).await {
             Ok(service) => _ = service.waiting().await,
