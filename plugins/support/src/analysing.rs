@@ -105,17 +105,19 @@ pub fn add(shelf: &impl Shelf, id: &str, said: &Said) -> Answer<Analysis> {
             false => vec![Step::Check(entry.key.clone(), When::Version(entry.version))],
         };
         let (found, mut tally) = tally(shelf, &id)?;
-        let aspects = shelf.list(&own, None, MAX_ASPECTS)?.entries;
-        if aspects.len() >= MAX_ASPECTS as usize && !aspects.iter().any(|entry| entry.key == key) {
-            return Err(format!("you have {MAX_ASPECTS} aspects of {}: replace one of them", id.as_str()).into());
-        }
-        tally.total = tally.total.saturating_add(1);
-        if !tally.analysts.contains(&analyst) {
+        // The tally changes with every analysis: who is not in it has none.
+        if tally.analysts.contains(&analyst) {
+            let aspects = shelf.list(&own, None, MAX_ASPECTS)?.entries;
+            if aspects.len() >= MAX_ASPECTS as usize && !aspects.iter().any(|entry| entry.key == key) {
+                return Err(format!("you have {MAX_ASPECTS} aspects of {}: replace one of them", id.as_str()).into());
+            }
+        } else {
             if tally.analysts.len() >= MAX_ANALYSTS {
                 return Err(format!("{MAX_ANALYSTS} analysts have looked at {}: no more may", id.as_str()).into());
             }
             tally.analysts.push(analyst.clone());
         }
+        tally.total = tally.total.saturating_add(1);
         steps.push(Step::set(id.tally(), &tally, When::unchanged(found.as_ref()), Some(KEPT_MS))?);
         steps.push(Step::set(key.clone(), &value, When::Always, Some(KEPT_MS))?);
         shelf.transact(&steps)?;

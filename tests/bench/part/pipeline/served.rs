@@ -55,8 +55,9 @@ impl Served {
         let analysts: String =
             ANALYSTS.iter().map(|name| format!("[agents.{name}]\nrole = \"support-analyst\"\n")).collect();
         let more = format!(
-            "prefix = \"\"\n[plugins.support.grants]\nkv = [{{ bucket = \"{BUCKET}\", access = \"read-write\" }}]\n\
+            "prefix = \"\"\nlimits = {{ concurrency = {} }}\n[plugins.support.grants]\nkv = [{{ bucket = \"{BUCKET}\", access = \"read-write\" }}]\n\
              [buckets.{BUCKET}]\nmax-entries = {MAX_ENTRIES}\nmax-bytes = \"{}GiB\"\n{TEAM}{analysts}",
+            LANES * WIDTH,
             MAX_BYTES >> 30
         );
         let house = House::on_disk(&[("support", portcullis_artifacts::SUPPORT, &more)])?;
