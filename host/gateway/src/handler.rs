@@ -34,6 +34,7 @@ use crate::{
     reply,
     resources::To,
     subscribers::Subscribers,
+    threads::Linger,
     tools::ToolLists,
 };
 
@@ -83,11 +84,13 @@ pub(crate) struct Shared {
     meta: MetaObject,
     lists: ToolLists,
     subscribers: Subscribers,
+    /// Of the door's threads, where the door itself does not know of requests.
+    linger: Option<Linger>,
 }
 
 impl Shared {
     /// What doors of one host share; also tells listeners of changes from now on.
-    pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, name: &ServerName, linger: Option<Linger>) -> Arc<Self> {
         let implementation = Implementation::new(name.0.clone(), env!("CARGO_PKG_VERSION"));
         let capabilities =
             ServerCapabilities::builder().enable_tools().enable_tool_list_changed().enable_prompts().enable_resources();
@@ -104,7 +107,7 @@ impl Shared {
             meta.0.insert("io.modelcontextprotocol/serverInfo".into(), implementation);
         }
         let (lists, subscribers) = (ToolLists::default(), Subscribers::default());
-        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers });
+        let shared = Arc::new(Self { gateway, info, meta, lists, subscribers, linger });
         shared.watch();
         shared
     }
@@ -180,6 +183,7 @@ impl Handler {
         request: CallToolRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
+        let _asked = self.shared.linger.as_ref().map(Linger::asked);
         let tool = request.name.clone();
         let edition = self.edition(&context);
         let principal = self.principal(&context)?;

@@ -185,7 +185,7 @@ fn router(
     let hosts: Vec<_> = hosts.collect();
     let routes =
         RouteDoor::new(Arc::clone(&gateway), Hosts::new(hosts.iter().map(String::as_str)), &OWN_HOSTS, &name.0);
-    let handler = Shared::new(Arc::clone(&gateway), name).handler(Who::Asked);
+    let handler = Shared::new(Arc::clone(&gateway), name, None).handler(Who::Asked);
     let config = StreamableHttpServerConfig::default()
         .with_json_response(true)
         .with_max_request_body_bytes(MAX_MESSAGE)

@@ -59,11 +59,11 @@ async fn serve(
     linger: Linger,
     shutdown: CancellationToken,
 ) -> Result<(), StdioError> {
-    let handler = Shared::new(gateway, &name).handler(who);
+    let handler = Shared::new(gateway, &name, Some(linger)).handler(who);
     let (read, write) = stdio_pipes();
     // rmcp writes each message for itself. Those of one moment leave together.
     let (waiting, messages) = simplex(MAX_WAITING);
-    let writing = tokio::spawn(write_together(waiting, write, linger));
+    let writing = tokio::spawn(write_together(waiting, write));
     let transport = AsyncRwTransport::new_server(read, messages).with_max_line_length(MAX_MESSAGE);
     let ended = match serve_server_with_ct(handler, transport, shutdown.child_token()).await {
         Ok(service) => service.waiting().await.map(drop).map_err(|error| StdioError::Service(error.to_string())),
@@ -78,17 +78,12 @@ async fn serve(
 }
 
 /// Writes what waits, all of it at once, until nothing more will come or the client is gone.
-async fn write_together(
-    mut waiting: impl AsyncRead + Unpin,
-    mut client: impl AsyncWrite + Unpin,
-    linger: Linger,
-) -> io::Result<()> {
+async fn write_together(mut waiting: impl AsyncRead + Unpin, mut client: impl AsyncWrite + Unpin) -> io::Result<()> {
     let mut messages = Vec::with_capacity(MAX_WAITING);
     while waiting.read_buf(&mut messages).await? > 0 {
         client.write_all(&messages).await?;
         client.flush().await?;
         messages.clear();
-        linger.answered();
     }
     Ok(())
 }

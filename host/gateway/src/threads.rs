@@ -10,7 +10,7 @@ use std::{
     num::NonZero,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -50,24 +50,31 @@ struct Until {
     began: Instant,
     /// Microseconds after that.
     micros: AtomicU64,
+    /// Requests that are not answered yet.
+    asked: AtomicUsize,
     moved: Notify,
 }
 
 impl Linger {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Until { began: Instant::now(), micros: AtomicU64::new(0), moved: Notify::new() }))
+        Self(Arc::new(Until {
+            began: Instant::now(),
+            micros: AtomicU64::new(0),
+            asked: AtomicUsize::new(0),
+            moved: Notify::new(),
+        }))
     }
 
-    /// An answer left: the next request may come soon.
-    pub(crate) fn answered(&self) {
-        let Until { began, micros, moved } = &*self.0;
-        micros.store((began.elapsed() + LINGER).as_micros() as u64, Ordering::Release);
-        moved.notify_waiters();
+    /// A request came. Its end, when what this returns is dropped, may be the last for now: only then the threads linger, and
+    /// take no processor from other requests or from whoever reads the answers.
+    pub(crate) fn asked(&self) -> Asked {
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
+        Asked(Arc::clone(&self.0))
     }
 
     /// Never ends. Whatever else is to run on this thread, or on its processor, comes first.
     async fn run(self) {
-        let Until { began, micros, moved } = &*self.0;
+        let Until { began, micros, moved, .. } = &*self.0;
         loop {
             let answered = moved.notified();
             while (began.elapsed().as_micros() as u64) < micros.load(Ordering::Acquire) {
@@ -75,6 +82,20 @@ impl Linger {
                 tokio::task::yield_now().await;
             }
             answered.await;
+        }
+    }
+}
+
+/// A request that is not answered yet.
+#[derive(Debug)]
+pub(crate) struct Asked(Arc<Until>);
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let Until { began, micros, asked, moved } = &*self.0;
+        if asked.fetch_sub(1, Ordering::Relaxed) == 1 {
+            micros.store((began.elapsed() + LINGER).as_micros() as u64, Ordering::Release);
+            moved.notify_waiters();
         }
     }
 }
@@ -140,7 +161,10 @@ mod tests {
         };
         assert!(!wants_to_run(), "before any answer");
         for _ in 0..2 {
-            linger.answered();
+            let others = linger.asked();
+            drop(linger.asked());
+            assert!(!wants_to_run(), "others are not answered");
+            drop(others);
             // The first look finds that there was an answer, unless this thread was away for longer than it lingers.
             let began = Instant::now();
             assert!(wants_to_run() || began.elapsed() > LINGER);

@@ -15,7 +15,9 @@ pub(super) fn component(prefix: &str) -> anyhow::Result<Option<String>> {
     for entry in fs::read_dir(&folder).into_iter().flatten() {
         let entry = entry?;
         let name = entry.file_name().into_string().unwrap_or_default();
-        if name.starts_with(prefix) && name.ends_with(".wasm") {
+        // Behind the name is a digest; `js-keyvalue-…` is another.
+        let digest = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(".wasm"));
+        if digest.is_some_and(|digest| digest.bytes().all(|byte| byte.is_ascii_hexdigit())) {
             newest = newest.max(Some((entry.metadata()?.modified()?, entry.path().canonicalize()?)));
         }
     }

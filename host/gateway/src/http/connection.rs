@@ -159,9 +159,8 @@ where
         request.extensions_mut().insert(peer);
         let (router, linger) = (router.clone(), linger.clone());
         async move {
-            let answer = router.oneshot(request).await;
-            linger.answered();
-            answer
+            let _asked = linger.asked();
+            router.oneshot(request).await
         }
     });
     let server = http1::Builder::new()

@@ -99,10 +99,12 @@ impl SocketDoor {
     pub fn serve(self, desk: Arc<Desk>, name: ServerName, shutdown: CancellationToken) -> Connections {
         let (counter, count) = watch::channel(0);
         let serving = tokio::spawn(async move {
-            let served = threads::on_own_threads("portcullis-socket".into(), Threads::Pair, Linger::new(), move || {
-                let hall = Hall { desk, name, shared: OnceLock::new(), user: self.owner.user(), shutdown };
-                accept(self, Arc::new(hall), counter)
-            });
+            let linger = Linger::new();
+            let served =
+                threads::on_own_threads("portcullis-socket".into(), Threads::Pair, linger.clone(), move || {
+                    let hall = Hall { desk, name, linger, shared: OnceLock::new(), user: self.owner.user(), shutdown };
+                    accept(self, Arc::new(hall), counter)
+                });
             served.await?
         });
         Connections { count, serving }
@@ -140,6 +142,7 @@ async fn accept(door: SocketDoor, hall: Arc<Hall>, count: watch::Sender<usize>) 
 struct Hall {
     desk: Arc<Desk>,
     name: ServerName,
+    linger: Linger,
     /// Made for the first client that speaks MCP.
     shared: OnceLock<Arc<Shared>>,
     user: u32,
@@ -234,7 +237,8 @@ impl Hall {
     /// Serves a client of MCP.
     async fn converse(&self, who: Who, reader: BufReader<OwnedReadHalf>, writer: OwnedWriteHalf) {
         let gateway = self.desk.gateway();
-        let shared = self.shared.get_or_init(|| Shared::new(Arc::clone(gateway), &self.name));
+        let shared =
+            self.shared.get_or_init(|| Shared::new(Arc::clone(gateway), &self.name, Some(self.linger.clone())));
         let transport = AsyncRwTransport::new_server(reader, writer).with_max_line_length(MAX_MESSAGE);
         match serve_server_with_ct(shared.handler(who), transport, self.shutdown.child_token()).await {
             Ok(service) => _ = service.waiting().await,
