@@ -227,9 +227,12 @@ fn welcome(host: &Host, workspace: &Workspace, dirs: &[PathBuf], address: Socket
     let snapshot = host.catalogue.snapshot();
     let names: Vec<_> = snapshot.tools().iter().map(|tool| tool.definition().name.as_str()).collect();
     let dirs: Vec<_> = dirs.iter().map(|dir| dir.display().to_string()).collect();
-    let (tool, arguments) = match snapshot.tools().first() {
-        Some(tool) => (tool.definition().name.to_string(), example(&tool.definition().input_schema)),
-        None => ("TOOL".into(), "{}".into()),
+    let simple = snapshot.tools().iter().filter_map(|tool| Some((tool, example(&tool.definition().input_schema)?)));
+    // One that has nothing to look up answers whatever it is asked.
+    let first = simple.min_by_key(|(tool, _)| !tool.rules().grants.configured().is_empty());
+    let (tool, arguments) = match &first {
+        Some((tool, arguments)) => (tool.definition().name.as_str(), arguments.as_str()),
+        None => ("TOOL", "JSON"),
     };
     let program = std::env::args().next().unwrap_or_else(|| "portcullis".into());
     let by = workspace.settings.as_ref().map(|settings| format!(", as `{}` says", settings.path.display()));
@@ -252,10 +255,37 @@ Change a plugin's source, and it is built and served again.
     )
 }
 
-/// Arguments that fit a schema's required strings, for a first try.
-fn example(schema: &serde_json::Map<String, serde_json::Value>) -> String {
+/// Arguments that fit a schema, where all that it requires are strings of any kind.
+fn example(schema: &serde_json::Map<String, serde_json::Value>) -> Option<String> {
     let required = schema.get("required").and_then(|required| required.as_array());
-    let names = required.into_iter().flatten().filter_map(|name| name.as_str());
-    let arguments: serde_json::Map<_, _> = names.map(|name| (name.to_owned(), "Ada".into())).collect();
-    serde_json::Value::Object(arguments).to_string()
+    let mut arguments = serde_json::Map::new();
+    for name in required.into_iter().flatten().filter_map(|name| name.as_str()) {
+        let property = schema.get("properties")?.get(name)?;
+        let any = property.get("type")? == "string"
+            && ["enum", "pattern", "format", "maxLength", "contentEncoding"]
+                .iter()
+                .all(|bound| property.get(bound).is_none());
+        arguments.insert(name.to_owned(), any.then(|| "Ada".into())?);
+    }
+    Some(serde_json::Value::Object(arguments).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_example_fits_or_there_is_none() {
+        let of = |required, properties| {
+            let schema = json!({ "type": "object", "required": required, "properties": properties });
+            example(schema.as_object().expect("an object"))
+        };
+        let (text, list) = (json!({ "type": "string" }), json!({ "type": "array" }));
+        assert_eq!(of(json!(["a"]), json!({ "a": text, "b": list })).as_deref(), Some(r#"{"a":"Ada"}"#));
+        assert_eq!(of(json!([]), json!({ "b": list })).as_deref(), Some("{}"));
+        assert_eq!(of(json!(["a", "b"]), json!({ "a": text, "b": list })), None);
+        assert_eq!(of(json!(["c"]), json!({ "c": { "type": "string", "enum": ["x"] } })), None);
+    }
 }
