@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    house::{Guest, House, built, deadline, failed, patient, wat},
+    house::{Guest, House, begun, built, deadline, failed, patient, wat},
     streams::STREAMS,
 };
 
@@ -80,7 +80,8 @@ async fn who_waits_too_long_is_told_for_what() {
         let limits = Limits { concurrency, ..patient() };
         let guest = Guest { deadlines: SHORT, ..built("busy", guests::OUTCOMES, limits) };
         let house = House::open(slots, vec![guest]).await;
-        let hold = house.call("busy_sleep", json!({ "ms": 1000 }));
+        let mut hold = std::pin::pin!(house.call("busy_sleep", json!({ "ms": 1000 })));
+        begun(&mut hold).await;
         let wait = async {
             let error = failed("busy_counter", house.call("busy_counter", json!({})).await);
             assert_eq!(error.outcome(), Outcome::Busy, "{error}");
