@@ -164,9 +164,9 @@ mod tests {
             let others = linger.asked();
             drop(linger.asked());
             assert!(!wants_to_run(), "others are not answered");
+            let began = Instant::now();
             drop(others);
             // The first look finds that there was an answer, unless this thread was away for longer than it lingers.
-            let began = Instant::now();
             assert!(wants_to_run() || began.elapsed() > LINGER);
             thread::sleep(LINGER * 2);
             wants_to_run();
