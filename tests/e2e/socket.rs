@@ -10,7 +10,7 @@ use std::{
     },
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use portcullis_artifacts as guests;
@@ -165,6 +165,20 @@ fn a_host_stays_for_those_who_share_it() {
     assert!(
         folder.audit().iter().any(|line| line["event"] == "host.stopped" && line["session"] == *serving(&folder)[0])
     );
+}
+
+/// What a client is told last leaves before the process ends, and is not waited for when it has left.
+#[test]
+fn a_host_ends_with_its_only_client() {
+    let folder = usual();
+    let mut client = folder.stdio();
+    client.initialize();
+    assert_eq!(echoed(&mut client, 1, "last"), "last");
+    let left = Instant::now();
+    client.leave();
+    assert_eq!(client.end().0.code(), Some(0));
+    // Longer than anything but the time of a client that does not read.
+    assert!(left.elapsed() < Duration::from_secs(4), "{:?}", left.elapsed());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rmcp::{
     transport::{async_rw::AsyncRwTransport, stdio_pipes},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, simplex},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -61,8 +61,8 @@ async fn serve(
 ) -> Result<(), StdioError> {
     let handler = Shared::new(gateway, &name, Some(linger)).handler(who);
     let (read, write) = stdio_pipes();
-    // rmcp writes each message for itself. Those of one moment leave together.
-    let (waiting, messages) = simplex(MAX_WAITING);
+    // rmcp writes each message for itself. Those of one moment leave together, and the last when its end is dropped.
+    let (waiting, messages) = duplex(MAX_WAITING);
     let writing = tokio::spawn(write_together(waiting, write));
     let transport = AsyncRwTransport::new_server(read, messages).with_max_line_length(MAX_MESSAGE);
     let ended = match serve_server_with_ct(handler, transport, shutdown.child_token()).await {
