@@ -7,7 +7,8 @@ use redb::{ReadableTable, WriteTransaction};
 use super::{
     codec::{self, Head, State},
     fault::Fault,
-    tables::{self, Tables},
+    log::Record,
+    tables::{self, Table, Tables},
 };
 use crate::contract::{
     Bucket, BucketName, ChangeKind, Entry, Key, Operation, SetOptions, StoreError, Usage, Version, Writer, count_after,
@@ -48,17 +49,18 @@ impl<'t> Batch<'t> {
         })
     }
 
-    /// Writes what all operations left, and gives the versions that the buckets have now; none where nothing was written.
-    pub(super) fn finish(mut self, commit: u64) -> Result<Vec<(BucketName, u64)>, Fault> {
+    /// Writes what all operations left, and gives the versions that the buckets have now, none where nothing was written; and
+    /// all that was.
+    pub(super) fn finish(mut self, commit: u64) -> Result<(Vec<(BucketName, u64)>, Record), Fault> {
         let mut versions = Vec::new();
         for bucket in std::mem::take(&mut self.dirty) {
             let Some(state) = self.states.get_mut(&bucket) else { continue };
             (state.commit, state.clock) = (commit, self.now);
             let (place, row) = (tables::state_place(bucket.as_str()), codec::write_state(bucket.as_str(), state));
-            self.tables.changes.insert(place.as_slice(), row.as_slice())?;
+            self.tables.put(Table::Changes, &place, &row)?;
             versions.push((bucket, state.version));
         }
-        Ok(versions)
+        Ok((versions, self.tables.into_record()))
     }
 
     /// All operations or none. The version of each that wrote.
@@ -152,7 +154,7 @@ impl<'t> Batch<'t> {
             let (first, end) = (state.trimmed + 1, state.version);
             (state.version, state.changes, state.change_bytes, state.trimmed) = (last, 0, 0, last);
             for version in first..=end {
-                self.tables.changes.remove(tables::version_place(bucket.name.as_str(), version).as_slice())?;
+                self.tables.remove(Table::Changes, &tables::version_place(bucket.name.as_str(), version))?;
             }
         }
         Ok(())
@@ -173,7 +175,9 @@ impl<'t> Batch<'t> {
         let (from, until) =
             (tables::version_place(bucket.as_str(), 0), tables::version_place(bucket.as_str(), self.now + 1));
         let mut due = Vec::new();
-        for row in self.tables.expiries.range(from.as_slice()..until.as_slice())?.take(SWEPT_AT_ONCE) {
+        for row in
+            self.tables.of(Table::Expiries).range::<&[u8]>(from.as_slice()..until.as_slice())?.take(SWEPT_AT_ONCE)
+        {
             let place = row?.0;
             let (_, at, key) =
                 tables::read_expiry(place.value()).ok_or_else(|| Fault::Damaged("an expiry".to_owned()))?;
@@ -183,7 +187,7 @@ impl<'t> Batch<'t> {
         for (at, key) in due {
             self.held(bucket, &key)?;
             // Gone with the entry, unless it stood here without one.
-            self.tables.expiries.remove(tables::expiry_place(bucket.as_str(), at, key.as_str()).as_slice())?;
+            self.tables.remove(Table::Expiries, &tables::expiry_place(bucket.as_str(), at, key.as_str()))?;
         }
         Ok(swept)
     }
@@ -191,7 +195,7 @@ impl<'t> Batch<'t> {
     /// The first instant at which something is due, in any bucket.
     pub(super) fn next_due(&self) -> Result<Option<u64>, Fault> {
         let (mut from, mut first) = (Vec::new(), None);
-        while let Some(row) = self.tables.expiries.range(from.as_slice()..)?.next() {
+        while let Some(row) = self.tables.of(Table::Expiries).range::<&[u8]>(from.as_slice()..)?.next() {
             let place = row?.0;
             let Some((bucket, at, _)) = tables::read_expiry(place.value()) else { break };
             first = Some(first.map_or(at, |first: u64| first.min(at)));
@@ -204,7 +208,7 @@ impl<'t> Batch<'t> {
     pub(super) fn sweep(&mut self) -> Result<(), Fault> {
         let mut from = Vec::new();
         loop {
-            let next = match self.tables.expiries.range(from.as_slice()..)?.next() {
+            let next = match self.tables.of(Table::Expiries).range::<&[u8]>(from.as_slice()..)?.next() {
                 Some(row) => tables::read_expiry(row?.0.value()).map(|(bucket, at, _)| (bucket.to_owned(), at)),
                 None => None,
             };
@@ -224,7 +228,7 @@ impl<'t> Batch<'t> {
 
     fn state(&mut self, bucket: &BucketName) -> Result<&mut State, Fault> {
         if !self.states.contains_key(bucket) {
-            let state = match self.tables.changes.get(tables::state_place(bucket.as_str()).as_slice())? {
+            let state = match self.tables.of(Table::Changes).get(tables::state_place(bucket.as_str()).as_slice())? {
                 Some(row) => codec::read_state(bucket.as_str(), row.value())?,
                 None => State::default(),
             };
@@ -244,7 +248,7 @@ impl<'t> Batch<'t> {
     /// What stands at `key`. An entry whose time is over is swept by that.
     fn held(&mut self, bucket: &BucketName, key: &Key) -> Result<Option<Head>, Fault> {
         let place = tables::entry_place(bucket.as_str(), key.as_str());
-        let head = match self.tables.entries.get(place.as_slice())? {
+        let head = match self.tables.of(Table::Entries).get(place.as_slice())? {
             Some(row) => Some(codec::read_head(&place, key.as_str().len(), row.value())?),
             None => None,
         };
@@ -259,7 +263,7 @@ impl<'t> Batch<'t> {
 
     fn entry(&self, bucket: &BucketName, key: &Key) -> Result<Option<Entry>, Fault> {
         let place = tables::entry_place(bucket.as_str(), key.as_str());
-        let row = self.tables.entries.get(place.as_slice())?;
+        let row = self.tables.of(Table::Entries).get(place.as_slice())?;
         row.map(|row| codec::read_entry(&place, key.clone(), row.value())).transpose()
     }
 
@@ -317,18 +321,16 @@ impl<'t> Batch<'t> {
         writer: &Writer,
     ) -> Result<Version, Fault> {
         self.forget(bucket, key, Some(held))?;
-        self.tables.entries.remove(tables::entry_place(bucket.as_str(), key.as_str()).as_slice())?;
+        self.tables.remove(Table::Entries, &tables::entry_place(bucket.as_str(), key.as_str()))?;
         self.record(bucket, kind, key, writer, &[])
     }
 
     /// Writes the entry, with its expiry, and counts it.
     fn keep(&mut self, bucket: &BucketName, entry: &Entry) -> Result<(), Fault> {
         let place = tables::entry_place(bucket.as_str(), entry.key.as_str());
-        self.tables.entries.insert(place.as_slice(), codec::write_entry(&place, entry).as_slice())?;
+        self.tables.put(Table::Entries, &place, &codec::write_entry(&place, entry))?;
         if let Some(at) = entry.expires_at_ms {
-            self.tables
-                .expiries
-                .insert(tables::expiry_place(bucket.as_str(), at, entry.key.as_str()).as_slice(), ())?;
+            self.tables.put(Table::Expiries, &tables::expiry_place(bucket.as_str(), at, entry.key.as_str()), &[])?;
         }
         let state = self.state_mut(bucket)?;
         state.entries += 1;
@@ -340,7 +342,7 @@ impl<'t> Batch<'t> {
     fn forget(&mut self, bucket: &BucketName, key: &Key, held: Option<Head>) -> Result<(), Fault> {
         let Some(held) = held else { return Ok(()) };
         if let Some(at) = held.expires {
-            self.tables.expiries.remove(tables::expiry_place(bucket.as_str(), at, key.as_str()).as_slice())?;
+            self.tables.remove(Table::Expiries, &tables::expiry_place(bucket.as_str(), at, key.as_str()))?;
         }
         let state = self.state_mut(bucket)?;
         state.entries = state.entries.saturating_sub(1);
@@ -365,7 +367,7 @@ impl<'t> Batch<'t> {
         let version = state.version;
         let place = tables::version_place(bucket.as_str(), version);
         let change = codec::write_change(&place, kind, key.as_str(), writer, value);
-        self.tables.changes.insert(place.as_slice(), change.as_slice())?;
+        self.tables.put(Table::Changes, &place, &change)?;
         for _ in 0..DROPPED_AT_ONCE {
             let state = self.state(bucket)?;
             let full = state.changes > state.max_changes || state.change_bytes > state.max_change_bytes;
@@ -373,7 +375,7 @@ impl<'t> Batch<'t> {
                 break;
             }
             let place = tables::version_place(bucket.as_str(), state.floor() + 1);
-            let size = match self.tables.changes.get(place.as_slice())? {
+            let size = match self.tables.of(Table::Changes).get(place.as_slice())? {
                 Some(row) => codec::change_size(&place, row.value())?,
                 None => 0,
             };
@@ -394,7 +396,7 @@ impl<'t> Batch<'t> {
         }
         state.trimmed = end;
         for version in first..=end {
-            self.tables.changes.remove(tables::version_place(bucket.as_str(), version).as_slice())?;
+            self.tables.remove(Table::Changes, &tables::version_place(bucket.as_str(), version))?;
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use std::{
 
 use redb::StorageBackend;
 
+use super::log::BASE;
+
 /// Bytes of writes that wait to be written together, at most.
 const MAX_PENDING: usize = 1 << 20;
 
@@ -20,6 +22,8 @@ const MAX_PENDING: usize = 1 << 20;
 ///
 /// redb writes a commit page by page, and most of them lie beside each other: they are written together, when redb asks for
 /// them to be on the disk. Nothing says that they are there before that.
+///
+/// redb's part of the file begins at [`BASE`], behind the log.
 #[derive(Clone, Debug)]
 pub(super) struct View {
     file: Arc<File>,
@@ -152,10 +156,11 @@ impl View {
 
 impl StorageBackend for View {
     fn len(&self) -> io::Result<u64> {
-        self.file.metadata().map(|metadata| metadata.len())
+        self.file.metadata().map(|metadata| metadata.len().saturating_sub(BASE))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let offset = in_file(offset)?;
         // What redb gave away before it asks for it again waits here, or is in the file.
         let pending = self.pending();
         if pending.writes.is_empty() {
@@ -170,7 +175,7 @@ impl StorageBackend for View {
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut pending = self.writable()?;
         pending.flush(&self.file)?;
-        self.file.set_len(len)
+        self.file.set_len(in_file(len)?)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -179,8 +184,13 @@ impl StorageBackend for View {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.writable()?.push(&self.file, offset, data)
+        self.writable()?.push(&self.file, in_file(offset)?, data)
     }
+}
+
+/// Where in the file what redb calls `offset` is.
+fn in_file(offset: u64) -> io::Result<u64> {
+    offset.checked_add(BASE).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
 }
 
 #[cfg(test)]
@@ -193,9 +203,9 @@ mod tests {
         out
     }
 
-    fn in_file(file: &File, offset: u64, length: usize) -> Vec<u8> {
+    fn on_disk(file: &File, offset: u64, length: usize) -> Vec<u8> {
         let mut out = vec![0; length];
-        file.read_exact_at(&mut out, offset).expect("read");
+        file.read_exact_at(&mut out, BASE + offset).expect("read");
         out
     }
 
@@ -208,22 +218,22 @@ mod tests {
         for (offset, data) in [(8, b"cd"), (6, b"ab"), (20, b"xy"), (20, b"yz")] {
             view.write(offset, data).expect("taken");
         }
-        assert_eq!(in_file(&file, 6, 4), [0; 4], "it waits");
+        assert_eq!(on_disk(&file, 6, 4), [0; 4], "it waits");
         assert_eq!((read(&view, 6, 4), read(&view, 19, 4)), (b"abcd".to_vec(), b"\0yz\0".to_vec()));
         assert_eq!((read(&view, 9, 2), read(&view, 7, 1)), (b"d\0".to_vec(), b"b".to_vec()));
         view.write(7, b"BC").expect("taken");
-        assert_eq!(in_file(&file, 6, 4), b"abcd", "what it lies over had to be written first");
+        assert_eq!(on_disk(&file, 6, 4), b"abcd", "what it lies over had to be written first");
         assert_eq!(read(&view, 6, 4), b"aBCd");
         view.write(30, &vec![7; MAX_PENDING]).expect("more than waits at one time");
         view.write(0, b"x").expect("taken");
         view.sync_data().expect("written");
-        let all = in_file(&file, 0, 30 + MAX_PENDING);
+        let all = on_disk(&file, 0, 30 + MAX_PENDING);
         assert_eq!((all[0], &all[6..10], &all[20..22]), (b'x', &b"aBCd"[..], &b"yz"[..]));
         assert!(all[30..].iter().all(|byte| *byte == 7));
         view.write(0, b"!").expect("taken");
         view.end();
         assert!(view.sync_data().is_err() && view.write(0, b"?").is_err() && view.set_len(1).is_err());
-        assert_eq!((in_file(&file, 0, 1), read(&view, 0, 1)), (b"x".to_vec(), b"x".to_vec()), "it writes nothing more");
+        assert_eq!((on_disk(&file, 0, 1), read(&view, 0, 1)), (b"x".to_vec(), b"x".to_vec()), "it writes nothing more");
     }
 
     /// redb lets some writes fail, and takes what was taken before for written.
@@ -231,7 +241,7 @@ mod tests {
     fn what_could_not_be_written_stays() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
-        std::fs::write(&path, [0; 64]).expect("written");
+        std::fs::write(&path, vec![0; BASE as usize + 64]).expect("written");
         let closed = Arc::new(File::open(&path).expect("opened to read"));
         let view = View::new(closed);
         view.write(3, b"abc").expect("taken");
@@ -242,6 +252,6 @@ mod tests {
         let open = Arc::new(std::fs::OpenOptions::new().read(true).write(true).open(&path).expect("opened"));
         let healed = View { file: Arc::clone(&open), ..view };
         healed.sync_data().expect("written");
-        assert_eq!(in_file(&open, 2, 5), b"\0abc\0");
+        assert_eq!(on_disk(&open, 2, 5), b"\0abc\0");
     }
 }

@@ -181,9 +181,11 @@ impl<'b> In<'b> {
 }
 
 fn sound<T>(what: &str, place: &[u8], read: Option<T>) -> Result<T, Fault> {
-    // The name of a bucket, and no key: keys are the guests', and this sentence ends in logs.
-    let bucket = String::from_utf8_lossy(place.split(|byte| *byte == 0).next().unwrap_or_default());
-    read.ok_or_else(|| Fault::Damaged(format!("{what} of the bucket `{bucket}` does not fit its checksum")))
+    read.ok_or_else(|| {
+        // The name of a bucket, and no key: keys are the guests', and this sentence ends in logs.
+        let bucket = String::from_utf8_lossy(place.split(|byte| *byte == 0).next().unwrap_or_default());
+        Fault::Damaged(format!("{what} of the bucket `{bucket}` does not fit its checksum"))
+    })
 }
 
 pub(super) fn write_entry(place: &[u8], entry: &Entry) -> Vec<u8> {

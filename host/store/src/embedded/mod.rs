@@ -4,6 +4,7 @@ mod apply;
 mod backend;
 mod codec;
 mod fault;
+mod log;
 mod open;
 mod queue;
 mod read;
@@ -27,6 +28,7 @@ pub use self::open::OpenError;
 use self::{
     backend::View,
     fault::{Fault, caught},
+    log::Log,
     queue::{Done, Queue, Work},
     read::Read,
     writer::Writer,
@@ -151,9 +153,10 @@ impl Embedded {
         let EmbeddedOptions { path, durability, clock, check } = options;
         let opened = open::open(&path, check)?;
         let damaged = |fault: Fault| OpenError::Damaged { path: path.clone(), message: fault.reason() };
-        let (commit, clock_before) = caught(|| writer::last_commit(&opened.database)).map_err(damaged)?;
+        let (commit, clock_before) = caught(|| open::last_commit(&opened.database)).map_err(damaged)?;
         let time = Time::new(clock);
         time.at_least(clock_before);
+        let log = Log::new(Arc::clone(&opened.file), opened.logged);
         let shared = Arc::new(Shared {
             path: path.clone(),
             file: opened.file,
@@ -165,7 +168,7 @@ impl Embedded {
             waiters: Waiters::default(),
             trouble: Mutex::default(),
         });
-        let writer = Writer::new(Arc::clone(&shared), durability, commit);
+        let writer = Writer::new(Arc::clone(&shared), durability, log, commit);
         let thread = std::thread::Builder::new().name("store writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|source| OpenError::Io { path, source })?;
         Ok(Self { shared, writer: Some(thread) })

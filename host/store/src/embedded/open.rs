@@ -8,13 +8,14 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Builder, Database, ReadableDatabase, WriteTransaction};
+use redb::{Builder, Database, Durability, ReadableDatabase};
 
 use super::{
     backend::View,
     codec,
     fault::{Fault, caught},
-    tables::{self, CHANGES, FORMAT, META, Tables},
+    log::{self, FORMAT},
+    tables::{self, CHANGES, Tables},
 };
 
 /// Memory for pages that were read. Hot entries of an agent's memory fit; redb's own default is a gibibyte.
@@ -89,6 +90,8 @@ pub(super) struct Opened {
     pub(super) file: Arc<File>,
     pub(super) view: View,
     pub(super) database: Database,
+    /// Bytes of the log that redb holds in memory only.
+    pub(super) logged: usize,
 }
 
 /// Opens the file at `path`, and makes a new one where there is none.
@@ -96,20 +99,20 @@ pub(super) fn open(path: &Path, check: bool) -> Result<Opened, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     match existing(path)? {
         Some(file) => {
-            let file = Arc::new(file);
-            let (view, mut database) = view(path, &file, check)?;
-            if worth_compacting(&database, &file).map_err(|fault| opening(path, fault))? {
+            let mut opened = view(path, Arc::new(file), check)?;
+            if worth_compacting(&opened).map_err(|fault| opening(path, fault))? {
                 // Where it fails, space stays lost, and the file is as it was.
-                _ = database.compact();
+                _ = opened.database.compact();
             }
-            Ok(Opened { file, view, database })
+            Ok(opened)
         }
         None => {
             let draft = path.with_extension("new");
             let file = Arc::new(locked(&draft, path, true)?);
             // What a process left that ended in the middle of this.
             file.set_len(0).map_err(io)?;
-            let (view, database) = view(path, &file, false)?;
+            log::begin(&file).map_err(io)?;
+            let (view, database) = redb(path, &file, false)?;
             first_commit(&database).map_err(|fault| opening(path, fault))?;
             // A link, since a rename would replace a file that another process made meanwhile.
             match fs::hard_link(&draft, path) {
@@ -122,14 +125,14 @@ pub(super) fn open(path: &Path, check: bool) -> Result<Opened, OpenError> {
             fs::remove_file(&draft).map_err(io)?;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-            Ok(Opened { file, view, database })
+            Ok(Opened { file, view, database, logged: 0 })
         }
     }
 }
 
 /// Opens the file again after a failure, under the lock that is held.
 pub(super) fn again(path: &Path, file: &Arc<File>) -> Result<(View, Database), OpenError> {
-    view(path, file, false)
+    view(path, Arc::clone(file), false).map(|Opened { view, database, .. }| (view, database))
 }
 
 fn existing(path: &Path) -> Result<Option<File>, OpenError> {
@@ -167,7 +170,22 @@ fn locked(path: &Path, store: &Path, create: bool) -> Result<File, OpenError> {
     }
 }
 
-fn view(path: &Path, file: &Arc<File>, check: bool) -> Result<(View, Database), OpenError> {
+/// The file as it was when the last write was acknowledged: redb's part, and what the log holds beyond it.
+fn view(path: &Path, file: Arc<File>, check: bool) -> Result<Opened, OpenError> {
+    let found = log::format(&file).map_err(|fault| opening(path, fault))?;
+    if found != FORMAT {
+        return Err(OpenError::Format { path: path.to_owned(), found });
+    }
+    let (view, database) = redb(path, &file, check)?;
+    let logged = caught(|| replay(&database, &file)).map_err(|fault| {
+        view.end();
+        opening(path, fault)
+    })?;
+    Ok(Opened { file, view, database, logged })
+}
+
+/// redb's part of the file.
+fn redb(path: &Path, file: &Arc<File>, check: bool) -> Result<(View, Database), OpenError> {
     let view = View::new(Arc::clone(file));
     let opened = caught(|| {
         let mut builder = Builder::new();
@@ -175,47 +193,52 @@ fn view(path: &Path, file: &Arc<File>, check: bool) -> Result<(View, Database), 
         let database = builder.create_with_backend(view.clone()).map_err(|error| Fault::Storage(error.into()))?;
         Ok(database)
     });
-    let database = opened.map_err(|fault| {
-        view.end();
-        opening(path, fault)
-    })?;
-    match caught(|| check_format(&database)) {
-        Ok(None | Some(FORMAT)) => Ok((view, database)),
-        Ok(Some(found)) => Err(OpenError::Format { path: path.to_owned(), found }),
-        Err(fault) => Err(opening(path, fault)),
+    match opened {
+        Ok(database) => Ok((view, database)),
+        Err(fault) => {
+            view.end();
+            Err(opening(path, fault))
+        }
     }
 }
 
-/// The format, none in a file that was just made.
-fn check_format(database: &Database) -> Result<Option<u64>, Fault> {
-    let read = database.begin_read()?;
-    if read.list_tables()?.next().is_none() {
-        return Ok(None);
+/// Has redb take what the log holds, in memory only, so that it needs no space: the writer sees to the rest. How long the
+/// records are.
+fn replay(database: &Database, file: &File) -> Result<usize, Fault> {
+    let (stands, _) = last_commit(database)?;
+    let held = log::read(file, stands)?;
+    if held.used > 0 {
+        let mut transaction = database.begin_write()?;
+        transaction.set_durability(Durability::None)?;
+        let mut tables = Tables::open(&transaction)?;
+        held.replay(stands, |row| tables.write(row))?;
+        drop(tables);
+        transaction.commit()?;
     }
-    let found = read.open_table(META)?.get("format")?.map(|found| found.value());
-    match found {
-        Some(found) if found > 0 => Ok(Some(found)),
-        _ => Err(Fault::Damaged("it has no format".to_owned())),
-    }
+    Ok(held.used)
+}
+
+/// The number of the last commit and its instant, 0 where there was none.
+pub(super) fn last_commit(database: &Database) -> Result<(u64, u64), Fault> {
+    let changes = database.begin_read()?.open_table(CHANGES)?;
+    let commits = tables::states(&changes, |bucket, state| {
+        let state = codec::read_state(bucket, state)?;
+        Ok((state.commit, state.clock))
+    })?;
+    let newest = |(commit, clock): (u64, u64), (one, at): (u64, u64)| (commit.max(one), clock.max(at));
+    Ok(commits.into_iter().fold((0, 0), newest))
 }
 
 fn first_commit(database: &Database) -> Result<(), Fault> {
-    let transaction = begin(database)?;
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
     drop(Tables::open(&transaction)?);
-    transaction.open_table(META)?.insert("format", FORMAT)?;
     Ok(transaction.commit()?)
 }
 
-/// A transaction that writes, ready to open again at once after a crash.
-pub(super) fn begin(database: &Database) -> Result<WriteTransaction, Fault> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_quick_repair(true);
-    Ok(transaction)
-}
-
 /// Whether the file is far longer than what it holds, as far as the states of the buckets tell.
-fn worth_compacting(database: &Database, file: &File) -> Result<bool, Fault> {
-    let length = file.metadata().map_err(|error| Fault::Storage(error.into()))?.len();
+fn worth_compacting(Opened { file, database, .. }: &Opened) -> Result<bool, Fault> {
+    let length = file.metadata().map_err(|error| Fault::Storage(redb::Error::Io(error)))?.len();
     if length < COMPACT_FROM {
         return Ok(false);
     }

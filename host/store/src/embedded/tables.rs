@@ -2,28 +2,39 @@
 //!
 //! A bucket's name, a zero byte, and what follows: names hold no zero byte, so that a bucket's rows stand together.
 
-use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, Table as Open, TableDefinition, WriteTransaction};
 
-use super::fault::Fault;
+use super::{
+    fault::Fault,
+    log::{Record, Row},
+};
 
-/// The version of the layout that this Portcullis reads and writes.
-pub(super) const FORMAT: u64 = 2;
+type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
-/// `format`, which no later write touches.
-pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 /// Bucket and key to entry.
-pub(super) const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
+pub(super) const ENTRIES: Definition = TableDefinition::new("entries");
 /// Bucket, instant and key, to nothing.
-pub(super) const EXPIRIES: TableDefinition<'_, &[u8], ()> = TableDefinition::new("expiries");
+pub(super) const EXPIRIES: Definition = TableDefinition::new("expiries");
 /// Bucket and version to change; and behind a bucket's last one its [`State`](super::codec::State), which every write
 /// changes as well, so that it is on a page that is written anyway.
-pub(super) const CHANGES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("changes");
+pub(super) const CHANGES: Definition = TableDefinition::new("changes");
 
-/// All tables of a transaction that writes.
+/// A table by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Entries,
+    Expiries,
+    Changes,
+}
+
+type Writable<'t> = Open<'t, &'static [u8], &'static [u8]>;
+
+/// All tables of a transaction that writes, and the record of what it wrote.
 pub(super) struct Tables<'t> {
-    pub(super) entries: Table<'t, &'static [u8], &'static [u8]>,
-    pub(super) expiries: Table<'t, &'static [u8], ()>,
-    pub(super) changes: Table<'t, &'static [u8], &'static [u8]>,
+    entries: Writable<'t>,
+    expiries: Writable<'t>,
+    changes: Writable<'t>,
+    record: Record,
 }
 
 impl<'t> Tables<'t> {
@@ -32,7 +43,44 @@ impl<'t> Tables<'t> {
             entries: transaction.open_table(ENTRIES)?,
             expiries: transaction.open_table(EXPIRIES)?,
             changes: transaction.open_table(CHANGES)?,
+            record: Record::default(),
         })
+    }
+
+    pub(super) fn of(&self, table: Table) -> &Writable<'t> {
+        match table {
+            Table::Entries => &self.entries,
+            Table::Expiries => &self.expiries,
+            Table::Changes => &self.changes,
+        }
+    }
+
+    pub(super) fn put(&mut self, table: Table, place: &[u8], row: &[u8]) -> Result<(), Fault> {
+        self.write(Row { table, place, row: Some(row) })
+    }
+
+    pub(super) fn remove(&mut self, table: Table, place: &[u8]) -> Result<(), Fault> {
+        self.write(Row { table, place, row: None })
+    }
+
+    /// Puts a row in or takes it away.
+    pub(super) fn write(&mut self, row: Row<'_>) -> Result<(), Fault> {
+        let table = match row.table {
+            Table::Entries => &mut self.entries,
+            Table::Expiries => &mut self.expiries,
+            Table::Changes => &mut self.changes,
+        };
+        match row.row {
+            Some(bytes) => table.insert(row.place, bytes).map(drop)?,
+            None => table.remove(row.place).map(drop)?,
+        }
+        self.record.add(row);
+        Ok(())
+    }
+
+    /// All that was written.
+    pub(super) fn into_record(self) -> Record {
+        self.record
     }
 }
 

@@ -1,20 +1,22 @@
 //! The one thread that writes: takes what waits, one transaction, one commit, then answers all.
+//!
+//! A commit stands once its rows are in the log; redb has them in memory then, and durably with all others after a while.
+//! What is too long for the log, and what comes after the disk failed, is a durable commit of redb's at once.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use redb::{Durability as Commit, ReadableDatabase};
+use redb::Durability as Commit;
 
 use super::{
     Durability, Shared,
     apply::Batch,
-    codec,
     fault::{Fault, caught},
+    log::Log,
     open,
     queue::{Answer, Done, Job, Work},
-    tables::{self, CHANGES},
 };
 use crate::contract::{BucketName, StoreError};
 
@@ -22,15 +24,29 @@ use crate::contract::{BucketName, StoreError};
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// With relaxed durability, what is written is on the disk after this at the latest.
 const SYNC_EVERY: Duration = Duration::from_millis(200);
+/// After this at the latest, redb's part of the file has durably what the log has.
+const EMPTY_EVERY: Duration = Duration::from_secs(1);
 
 /// What the writer remembers from one commit to the next.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     durability: Durability,
+    log: Log,
     commit: u64,
     next_due: Option<u64>,
-    /// Since when something is not on the disk yet.
+    /// Since when redb has something in memory only.
     unsynced: Option<Instant>,
+}
+
+/// How a transaction comes to stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In the log, and in redb's memory.
+    Logged,
+    /// In redb's memory: relaxed durability.
+    Relaxed,
+    /// In redb's part of the file, with all that was before it.
+    Whole,
 }
 
 /// What a transaction is for, beside its jobs.
@@ -49,9 +65,10 @@ struct Outcome {
 }
 
 impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, durability: Durability, commit: u64) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, durability: Durability, log: Log, commit: u64) -> Self {
+        let unsynced = unsynced(&log);
         // Due at once: what is due is not known before the first look.
-        Self { shared, durability, commit, next_due: Some(0), unsynced: None }
+        Self { shared, durability, log, commit, next_due: Some(0), unsynced }
     }
 
     pub(super) fn run(mut self) {
@@ -94,7 +111,14 @@ impl Writer {
     }
 
     fn must_sync(&self) -> bool {
-        self.unsynced.is_some_and(|since| since.elapsed() >= SYNC_EVERY)
+        self.unsynced.is_some_and(|since| since.elapsed() >= self.sync_every())
+    }
+
+    fn sync_every(&self) -> Duration {
+        match self.durability {
+            Durability::Always => EMPTY_EVERY,
+            Durability::Relaxed => SYNC_EVERY,
+        }
     }
 
     fn is_due(&self) -> bool {
@@ -107,7 +131,7 @@ impl Writer {
             let left = Duration::from_millis(at.saturating_sub(self.shared.time.now_ms()));
             left.min(SWEEP_EVERY)
         });
-        let sync = self.unsynced.map(|since| SYNC_EVERY.saturating_sub(since.elapsed()));
+        let sync = self.unsynced.map(|since| self.sync_every().saturating_sub(since.elapsed()));
         sweep.into_iter().chain(sync).min()
     }
 
@@ -116,16 +140,9 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let database = shared.database();
         let database = database.as_ref().ok_or_else(away)?;
-        let sync = task == Task::Sync || jobs.iter().any(|job| matches!(job.work, Work::Probe));
-        let relaxed = match self.durability {
-            Durability::Always => false,
-            Durability::Relaxed => !sync && !self.must_sync(),
-        };
-        let outcome = caught(|| {
-            let mut transaction = open::begin(database)?;
-            if relaxed {
-                transaction.set_durability(Commit::None)?;
-            }
+        let sync = task == Task::Sync || self.must_sync() || jobs.iter().any(|job| matches!(job.work, Work::Probe));
+        let (outcome, way) = caught(|| {
+            let mut transaction = database.begin_write()?;
             let mut batch = Batch::new(&transaction, shared.time.now_ms())?;
             if task == Task::Sweep {
                 batch.sweep()?;
@@ -139,21 +156,41 @@ impl Writer {
                 });
             }
             let next_due = batch.next_due()?;
-            let versions = batch.finish(self.commit + 1)?;
+            let (versions, record) = batch.finish(self.commit + 1)?;
             if versions.is_empty() && !sync {
                 transaction.abort()?;
-            } else {
-                transaction.commit()?;
+                return Ok((Outcome { answers, versions, next_due }, None));
+            }
+            let way = match self.durability {
+                _ if sync => Way::Whole,
+                Durability::Relaxed => Way::Relaxed,
+                Durability::Always if self.log.takes(&record) => Way::Logged,
+                Durability::Always => Way::Whole,
+            };
+            match way {
+                // Before anybody can read it.
+                Way::Logged => self.log.append(self.commit + 1, &record)?,
+                Way::Relaxed => {}
+                // Ready to open again at once after a crash.
+                Way::Whole => transaction.set_quick_repair(true),
+            }
+            if way != Way::Whole {
+                transaction.set_durability(Commit::None)?;
+            }
+            transaction.commit()?;
+            Ok((Outcome { answers, versions, next_due }, Some(way)))
+        })?;
+        self.commit += u64::from(!outcome.versions.is_empty());
+        match way {
+            Some(Way::Whole) => {
+                self.log.clear();
+                self.unsynced = None;
                 shared.took(None);
             }
-            Ok(Outcome { answers, versions, next_due })
-        })?;
-        let wrote = !outcome.versions.is_empty();
-        self.commit += u64::from(wrote);
-        if relaxed && wrote {
-            self.unsynced.get_or_insert_with(Instant::now);
-        } else if wrote || sync {
-            self.unsynced = None;
+            Some(Way::Logged | Way::Relaxed) => {
+                self.unsynced.get_or_insert_with(Instant::now);
+            }
+            None => {}
         }
         Ok(outcome)
     }
@@ -169,7 +206,8 @@ impl Writer {
         if fault.heals() {
             let before = self.shared.generation();
             self.shared.heal(before);
-            self.unsynced = None;
+            self.log.close();
+            self.unsynced = unsynced(&self.log);
             match self.written() {
                 Ok(commit) if commit <= self.commit => self.commit = commit,
                 // It stands in the file, and whether on the disk nobody knows.
@@ -191,19 +229,13 @@ impl Writer {
     fn written(&self) -> Result<u64, Fault> {
         let database = self.shared.database();
         let database = database.as_ref().ok_or_else(away)?;
-        caught(|| Ok(last_commit(database)?.0))
+        caught(|| Ok(open::last_commit(database)?.0))
     }
 }
 
-/// The number of the last commit and its instant, 0 where there was none.
-pub(super) fn last_commit(database: &redb::Database) -> Result<(u64, u64), Fault> {
-    let changes = database.begin_read()?.open_table(CHANGES)?;
-    let commits = tables::states(&changes, |bucket, state| {
-        let state = codec::read_state(bucket, state)?;
-        Ok((state.commit, state.clock))
-    })?;
-    let newest = |(commit, clock): (u64, u64), (one, at): (u64, u64)| (commit.max(one), clock.max(at));
-    Ok(commits.into_iter().fold((0, 0), newest))
+/// Since when redb has in memory only what `log` holds.
+fn unsynced(log: &Log) -> Option<Instant> {
+    (!log.is_empty()).then(Instant::now)
 }
 
 fn away() -> Fault {

@@ -1,0 +1,449 @@
+//! What was written since redb's last durable commit: rows, in the first part of the file, before redb's own.
+//!
+//! A durable commit of redb's waits for the disk twice and writes some twenty pages. A record here is one write and one
+//! `fdatasync` of a place that the file has already, and redb takes the same rows into its memory. Some time later one
+//! durable commit covers them all, and the log begins anew.
+//!
+//! The file: a page with [`MAGIC`], the format and their checksum; [`LOG`] bytes of records; from [`BASE`] on redb's part.
+//! A record begins at a page, so that writing it touches no page of another: a checksum over its place and all that follows,
+//! the length of its rows, the number of the commit, and the rows. Numbers rise by one.
+
+use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
+
+use super::{fault::Fault, tables::Table};
+
+/// What a file begins with.
+const MAGIC: [u8; 16] = *b"portcullis store";
+/// The version of the layout that this Portcullis reads and writes. 1 and 2 were redb's part alone.
+pub(super) const FORMAT: u64 = 3;
+/// What a file of redb's begins with.
+const BARE: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
+/// Where a record may begin: what disks and page caches write at once.
+const PAGE: usize = 4096;
+/// Bytes of records. At most so many are read again after a crash.
+const LOG: usize = 4 << 20;
+/// Bytes before redb's part.
+pub(super) const BASE: u64 = (PAGE + LOG) as u64;
+/// Bytes of rows that a record holds at most. What is larger is written once, by redb.
+const MAX_RECORD: usize = 256 << 10;
+/// Checksum, length and number.
+const HEAD: usize = 16;
+/// Stands for a row that is taken away, where another has its length; none is so long.
+const GONE: u32 = u32::MAX;
+
+/// One row of a table, put in or taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Row<'r> {
+    pub(super) table: Table,
+    pub(super) place: &'r [u8],
+    pub(super) row: Option<&'r [u8]>,
+}
+
+/// The rows of one commit, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Record(Vec<u8>);
+
+impl Record {
+    /// Nothing more is kept once it is too long.
+    pub(super) fn add(&mut self, row: Row<'_>) {
+        if self.is_too_long() {
+            return;
+        }
+        self.0.push(match row.table {
+            Table::Entries => 0,
+            Table::Expiries => 1,
+            Table::Changes => 2,
+        });
+        let length = |bytes: &[u8]| u32::try_from(bytes.len()).unwrap_or(GONE).to_le_bytes();
+        self.0.extend(length(row.place));
+        self.0.extend(row.row.map_or(GONE.to_le_bytes(), length));
+        self.0.extend(row.place);
+        self.0.extend(row.row.unwrap_or_default());
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.0.len() > MAX_RECORD
+    }
+}
+
+/// The end of the log, which the writer moves.
+pub(super) struct Log {
+    file: Arc<File>,
+    /// Bytes of records.
+    used: usize,
+    /// Whether nothing more may be noted until redb has taken everything.
+    closed: bool,
+    /// The record that is being written; kept for its memory.
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    /// The log of a file that [`read`] read, up to where its records end.
+    pub(super) fn new(file: Arc<File>, used: usize) -> Self {
+        Self { file, used, closed: false, buffer: Vec::new() }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.used == 0
+    }
+
+    /// Whether there is room for `record`.
+    pub(super) fn takes(&self, record: &Record) -> bool {
+        !self.closed && !record.is_too_long() && self.used + HEAD + record.0.len() <= LOG
+    }
+
+    /// Writes `record` as the commit `number`. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// Of the disk. The record stands or not; nothing more is taken until [`Log::clear`].
+    pub(super) fn append(&mut self, number: u64, Record(rows): &Record) -> Result<(), Fault> {
+        let bytes = &mut self.buffer;
+        bytes.clear();
+        bytes.extend([0; 4]);
+        bytes.extend(u32::try_from(rows.len()).unwrap_or(u32::MAX).to_le_bytes());
+        bytes.extend(number.to_le_bytes());
+        bytes.extend(rows);
+        let sum = seal(self.used, bytes);
+        for (byte, sum) in bytes.iter_mut().zip(sum) {
+            *byte = sum;
+        }
+        // Whole pages: what the rest of the last one held is of no use.
+        bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
+        let written = self.file.write_all_at(bytes, (PAGE + self.used) as u64).and_then(|()| self.file.sync_data());
+        self.closed |= written.is_err();
+        written.map_err(storage)?;
+        self.used += bytes.len();
+        Ok(())
+    }
+
+    /// Takes no more until [`Log::clear`].
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    /// Begins anew: all that it holds is on the disk in redb's part. The next record is written over the first.
+    pub(super) fn clear(&mut self) {
+        (self.used, self.closed) = (0, false);
+    }
+}
+
+fn seal(at: usize, record: &[u8]) -> [u8; 4] {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&(at as u64).to_le_bytes());
+    sum.update(record.get(4..).unwrap_or_default());
+    sum.finalize().to_le_bytes()
+}
+
+/// Makes the first part of a new file.
+pub(super) fn begin(file: &File) -> io::Result<()> {
+    let mut bytes = vec![0; PAGE + LOG];
+    for (byte, head) in bytes.iter_mut().zip(header(FORMAT)) {
+        *byte = head;
+    }
+    // Written, not only given room: what is written over later changes nothing but itself.
+    file.write_all_at(&bytes, 0)
+}
+
+fn header(format: u64) -> Vec<u8> {
+    let mut bytes = [&MAGIC[..], &format.to_le_bytes()].concat();
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+/// The format of a file, by what it begins with.
+///
+/// # Errors
+/// When it is none of ours, or ends before redb's part, of which redb would make a new database.
+pub(super) fn format(file: &File) -> Result<u64, Fault> {
+    let mut head = header(FORMAT);
+    if let Err(error) = file.read_exact_at(&mut head, 0) {
+        return Err(match error.kind() {
+            io::ErrorKind::UnexpectedEof => Fault::Damaged("it ends before it begins".to_owned()),
+            _ => storage(error),
+        });
+    }
+    if head.starts_with(&BARE) {
+        return Ok(2);
+    }
+    let format = head.get(MAGIC.len()..).and_then(|rest| rest.first_chunk()).map(|bytes| u64::from_le_bytes(*bytes));
+    match format {
+        Some(FORMAT) if file.metadata().map_err(storage)?.len() <= BASE => {
+            Err(Fault::Damaged("it ends before its entries".to_owned()))
+        }
+        Some(format) if head == header(format) => Ok(format),
+        _ => Err(Fault::Damaged("it does not begin as a store".to_owned())),
+    }
+}
+
+/// What the log holds.
+pub(super) struct Held {
+    bytes: Vec<u8>,
+    /// Where the records end.
+    pub(super) used: usize,
+    /// The last commit that it holds.
+    last: u64,
+}
+
+/// A record at its place.
+struct Found<'b> {
+    number: u64,
+    rows: &'b [u8],
+    next: usize,
+}
+
+impl Held {
+    /// The record that begins at `at`, if one does.
+    fn record(&self, at: usize) -> Option<Found<'_>> {
+        let bytes = self.bytes.get(at..)?;
+        let rows = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?) as usize;
+        let number = u64::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
+        let record = bytes.get(..HEAD.checked_add(rows)?)?;
+        let sum = seal(at, record);
+        let next = at + record.len().next_multiple_of(PAGE);
+        record.starts_with(&sum).then(|| Found { number, rows: record.get(HEAD..).unwrap_or_default(), next })
+    }
+
+    /// Gives all rows of commits after `after` to `apply`, in their order.
+    pub(super) fn replay(&self, after: u64, mut apply: impl FnMut(Row<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+        let mut at = 0;
+        while let Some(Found { number, mut rows, next }) = self.record(at).filter(|_| at < self.used) {
+            at = next;
+            if number <= after {
+                continue;
+            }
+            while !rows.is_empty() {
+                let (row, rest) = row(rows).ok_or_else(|| damaged("a record is not as it is written"))?;
+                rows = rest;
+                apply(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it holds a commit after `after`.
+    pub(super) fn goes_beyond(&self, after: u64) -> bool {
+        self.used > 0 && self.last > after
+    }
+}
+
+fn row(bytes: &[u8]) -> Option<(Row<'_>, &[u8])> {
+    let (table, bytes) = bytes.split_first()?;
+    let table = match table {
+        0 => Table::Entries,
+        1 => Table::Expiries,
+        2 => Table::Changes,
+        _ => return None,
+    };
+    let (place, bytes) = bytes.split_first_chunk()?;
+    let (row, bytes) = bytes.split_first_chunk()?;
+    let (place, bytes) = bytes.split_at_checked(u32::from_le_bytes(*place) as usize)?;
+    let (row, bytes) = match u32::from_le_bytes(*row) {
+        GONE => (None, bytes),
+        length => bytes.split_at_checked(length as usize).map(|(row, rest)| (Some(row), rest))?,
+    };
+    Some((Row { table, place, row }, bytes))
+}
+
+/// Reads the log of a file whose redb part stands at the commit `after`.
+///
+/// Records end where the next one is not whole: what was being written when the host ended, and what nobody was told of. One
+/// that is not whole with a later one behind it was told of, and is damage.
+///
+/// # Errors
+/// When it is damaged, or does not follow what redb's part holds.
+pub(super) fn read(file: &File, after: u64) -> Result<Held, Fault> {
+    let mut bytes = vec![0; LOG];
+    file.read_exact_at(&mut bytes, PAGE as u64).map_err(storage)?;
+    let mut held = Held { bytes, used: 0, last: 0 };
+    let mut before = None;
+    while let Some(Found { number, next, .. }) = held.record(held.used) {
+        match before {
+            // What the records of this time were not long enough to lie over.
+            Some(before) if number != before + 1 => break,
+            None if number > after + 1 => return Err(damaged("commits are missing before its log")),
+            _ => (held.used, held.last, before) = (next, number, Some(number)),
+        }
+    }
+    let known = held.last.max(after);
+    let later = (held.used..LOG).step_by(PAGE).any(|at| held.record(at).is_some_and(|found| found.number > known));
+    if later {
+        return Err(damaged("a record of its log is not whole"));
+    }
+    if !held.goes_beyond(after) {
+        held.used = 0;
+    }
+    Ok(held)
+}
+
+fn storage(error: io::Error) -> Fault {
+    Fault::Storage(redb::Error::Io(error))
+}
+
+fn damaged(what: &str) -> Fault {
+    Fault::Damaged(what.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file() -> Arc<File> {
+        let file = tempfile::tempfile().expect("a file");
+        begin(&file).expect("begun");
+        Arc::new(file)
+    }
+
+    fn record(number: u64, rows: usize) -> Record {
+        let mut record = Record::default();
+        for row in 0..rows {
+            record.add(Row { table: Table::Entries, place: b"place", row: Some(&number.to_le_bytes()) });
+            record.add(Row { table: Table::Expiries, place: &[row as u8], row: Some(&[]) });
+            record.add(Row { table: Table::Changes, place: b"", row: None });
+        }
+        record
+    }
+
+    /// The commits after `after`, by the rows that they put in.
+    fn commits(file: &File, after: u64) -> Result<Vec<u64>, String> {
+        let held = read(file, after).map_err(|fault| fault.reason())?;
+        let mut found = Vec::new();
+        let number = |row: Row<'_>| {
+            let number = row.row.and_then(|row| row.first_chunk()).map(|number| u64::from_le_bytes(*number));
+            found.extend(number.filter(|_| row.table == Table::Entries));
+            Ok(())
+        };
+        held.replay(after, number).map_err(|fault| fault.reason())?;
+        Ok(found)
+    }
+
+    fn write(log: &mut Log, numbers: impl IntoIterator<Item = u64>) {
+        for number in numbers {
+            log.append(number, &record(number, 1)).expect("written");
+        }
+    }
+
+    fn flip(file: &File, at: u64) {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).expect("read");
+        file.write_all_at(&[byte[0] ^ 1], at).expect("written");
+    }
+
+    #[test]
+    fn rows_read_as_they_were() {
+        let file = file();
+        let mut log = Log::new(Arc::clone(&file), 0);
+        let mut record = Record::default();
+        let rows = [
+            Row { table: Table::Changes, place: b"a\0b", row: Some(b"value") },
+            Row { table: Table::Expiries, place: b"", row: Some(b"") },
+            Row { table: Table::Entries, place: &[7; 600], row: None },
+            Row { table: Table::Entries, place: b"k", row: Some(&[9; 70_000]) },
+        ];
+        rows.iter().for_each(|row| record.add(*row));
+        assert!(log.takes(&record));
+        log.append(1, &record).expect("written");
+        let held = read(&file, 0).expect("read");
+        let mut expected = rows.iter();
+        let apply = |row: Row<'_>| {
+            assert_eq!(Some(&row), expected.next());
+            Ok(())
+        };
+        held.replay(0, apply).expect("replayed");
+        assert_eq!(expected.next(), None);
+        assert_eq!(held.used, log.used);
+        assert!(row(&[9]).is_none() && row(&[0, 1, 0, 0, 0, 0, 0, 0, 0]).is_none());
+    }
+
+    #[test]
+    fn what_redb_holds_already_is_not_given_again() {
+        let file = file();
+        let mut log = Log::new(Arc::clone(&file), 0);
+        write(&mut log, 5..9);
+        assert_eq!(commits(&file, 4), Ok(vec![5, 6, 7, 8]));
+        assert_eq!(commits(&file, 6), Ok(vec![7, 8]));
+        assert_eq!(commits(&file, 8), Ok(vec![]));
+        assert_eq!((read(&file, 8).expect("read").used, read(&file, 7).expect("read").used), (0, 4 * PAGE));
+        assert_eq!(commits(&file, 20), Ok(vec![]));
+        assert!(commits(&file, 3).expect_err("a gap").contains("commits are missing"));
+    }
+
+    #[test]
+    fn older_records_behind_the_new_ones_are_none() {
+        let file = file();
+        let mut log = Log::new(Arc::clone(&file), 0);
+        write(&mut log, 1..9);
+        log.clear();
+        assert!(log.is_empty());
+        write(&mut log, 9..11);
+        assert_eq!(commits(&file, 8), Ok(vec![9, 10]));
+        // Not whole, and nothing behind it but what is older.
+        flip(&file, (2 * PAGE + 20) as u64);
+        assert_eq!(commits(&file, 8), Ok(vec![9]));
+    }
+
+    #[test]
+    fn a_record_that_is_not_whole_ends_the_log_or_is_damage() {
+        let file = file();
+        let mut log = Log::new(Arc::clone(&file), 0);
+        write(&mut log, 1..4);
+        for byte in 0..HEAD + 20 {
+            let (last, middle) = ((3 * PAGE + byte) as u64, (2 * PAGE + byte) as u64);
+            flip(&file, last);
+            assert_eq!(commits(&file, 0), Ok(vec![1, 2]), "byte {byte} of the last");
+            flip(&file, last);
+            flip(&file, middle);
+            assert!(commits(&file, 0).expect_err("damage").contains("not whole"), "byte {byte} of the second");
+            assert_eq!(commits(&file, 3), Ok(vec![]), "what redb holds is not looked for");
+            flip(&file, middle);
+        }
+        assert_eq!(commits(&file, 0), Ok(vec![1, 2, 3]));
+    }
+
+    #[test]
+    fn the_log_has_an_end() {
+        let file = file();
+        let mut log = Log::new(Arc::clone(&file), 0);
+        let mut number = 0;
+        while log.takes(&record(0, 1)) {
+            number += 1;
+            write(&mut log, [number]);
+        }
+        assert_eq!(number as usize, LOG / PAGE);
+        assert_eq!(commits(&file, 0).map(|commits| commits.len()), Ok(LOG / PAGE));
+        assert_eq!(file.metadata().expect("its length").len(), BASE);
+        log.clear();
+        let mut long = Record::default();
+        long.add(Row { table: Table::Entries, place: b"k", row: Some(&vec![0; MAX_RECORD]) });
+        let length = long.0.len();
+        long.add(Row { table: Table::Entries, place: b"l", row: Some(b"more") });
+        assert!(!log.takes(&long) && long.0.len() == length, "nothing more is kept of it");
+    }
+
+    #[test]
+    fn after_an_error_nothing_is_taken_until_all_is_elsewhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        begin(&File::create(&path).expect("made")).expect("begun");
+        let mut log = Log::new(Arc::new(File::open(&path).expect("opened to read")), 0);
+        assert!(log.append(1, &record(1, 1)).is_err());
+        assert!(log.is_empty() && !log.takes(&record(1, 1)));
+        log.clear();
+        assert!(log.takes(&record(1, 1)));
+    }
+
+    #[test]
+    fn formats_are_told_apart() {
+        let file = file();
+        assert!(matches!(format(&file), Err(Fault::Damaged(_))), "it has no entries");
+        file.set_len(BASE + 1).expect("made longer");
+        assert_eq!(format(&file).ok(), Some(FORMAT));
+        file.write_all_at(&header(FORMAT + 1), 0).expect("written");
+        assert_eq!(format(&file).ok(), Some(FORMAT + 1));
+        flip(&file, 17);
+        assert!(matches!(format(&file), Err(Fault::Damaged(_))));
+        file.write_all_at(&BARE, 0).expect("written");
+        assert_eq!(format(&file).ok(), Some(2));
+        file.set_len(20).expect("cut");
+        assert!(matches!(format(&file), Err(Fault::Damaged(_))));
+    }
+}
