@@ -63,6 +63,7 @@ fn child() {
             drop(store);
         }
         ("fill", _) => super::full::fill(folder),
+        ("trickle", _) => super::full::trickle(folder),
         _ => panic!("{work}"),
     }
 }

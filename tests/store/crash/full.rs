@@ -75,11 +75,79 @@ pub(crate) fn fill(folder: &Path) {
     });
 }
 
+/// In the child: small writes, which are in the log before they are in redb's part.
+pub(crate) fn trickle(folder: &Path) {
+    let store = open(folder).expect("opened");
+    let file = folder.join("store.redb");
+    runtime().block_on(async {
+        let put = async |at: u64| {
+            let operations = vec![set(format!("{at:06}"), format!("{at}").repeat(100))];
+            store.transact(&bucket(), operations, &writer(), soon()).await.map(|_| ())
+        };
+        let mut count = 0;
+        for _ in 0..3 {
+            for _ in 0..200 {
+                put(count).await.expect("written");
+                count += 1;
+            }
+            limit(Some(std::fs::metadata(&file).expect("its length").len()));
+            let refused = loop {
+                match put(count).await {
+                    Ok(()) => count += 1,
+                    Err(refused) => break refused,
+                }
+            };
+            let full = |error: &StoreError| match error {
+                StoreError::Unavailable(reason) | StoreError::UnknownOutcome(reason) => {
+                    reason.contains("File too large")
+                }
+                _ => false,
+            };
+            assert!(full(&refused), "{refused:?}");
+            // It was in the log when there was no room for more.
+            if store.get(&bucket(), &key(format!("{count:06}")), soon()).await.expect("read").is_some() {
+                assert!(matches!(refused, StoreError::UnknownOutcome(_)), "{refused:?}");
+                count += 1;
+            }
+            // Room for a few more may be found.
+            let mut again = 0;
+            while again < 5 {
+                match put(count).await {
+                    Ok(()) => count += 1,
+                    Err(error) => {
+                        assert!(matches!(error, StoreError::Unavailable(_)) && full(&error), "{error:?}");
+                        again += 1;
+                    }
+                }
+            }
+            for at in 0..count {
+                let found = store.get(&bucket(), &key(format!("{at:06}")), soon()).await.expect("reads go on");
+                assert_eq!(found.map(|entry| entry.value), Some(format!("{at}").repeat(100).into_bytes()), "{at}");
+            }
+            limit(None);
+            assert_eq!(put(count).await, Ok(()), "space is back");
+            count += 1;
+        }
+        println!("count {count}");
+    });
+    // As a crash would leave it.
+    std::process::exit(0);
+}
+
 #[test]
 fn a_full_disk_refuses_writes_and_nothing_else() {
+    refuses("fill");
+}
+
+#[test]
+fn a_full_disk_refuses_what_the_log_has_no_room_for() {
+    refuses("trickle");
+}
+
+fn refuses(work: &str) {
     use std::io::BufRead;
     let dir = tempfile::tempdir().expect("a folder");
-    let (mut child, output) = start(dir.path(), "fill");
+    let (mut child, output) = start(dir.path(), work);
     let lines: Vec<String> = output.lines().map_while(Result::ok).collect();
     let count = lines.iter().find_map(|line| line.strip_prefix("count "));
     assert!(child.wait().expect("ended").success());

@@ -5,8 +5,8 @@
 //! durable commit covers them all, and the log begins anew.
 //!
 //! The file: a page with [`MAGIC`], the format and their checksum; [`LOG`] bytes of records; from [`BASE`] on redb's part.
-//! A record begins at a page, so that writing it touches no page of another: a checksum over its place and all that follows,
-//! the length of its rows, the number of the commit, and the rows. Numbers rise by one.
+//! A record begins at a page, so that writing it touches no page of another: a checksum over all that follows, the length of
+//! its rows, the number of the commit, and the rows. Numbers rise by one.
 
 use std::{fs::File, io, os::unix::fs::FileExt, sync::Arc};
 
@@ -103,7 +103,7 @@ impl Log {
         bytes.extend(u32::try_from(rows.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.extend(number.to_le_bytes());
         bytes.extend(rows);
-        let sum = seal(self.used, bytes);
+        let sum = seal(bytes);
         for (byte, sum) in bytes.iter_mut().zip(sum) {
             *byte = sum;
         }
@@ -127,11 +127,8 @@ impl Log {
     }
 }
 
-fn seal(at: usize, record: &[u8]) -> [u8; 4] {
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(&(at as u64).to_le_bytes());
-    sum.update(record.get(4..).unwrap_or_default());
-    sum.finalize().to_le_bytes()
+fn seal(record: &[u8]) -> [u8; 4] {
+    crc32fast::hash(record.get(4..).unwrap_or_default()).to_le_bytes()
 }
 
 /// Makes the first part of a new file.
@@ -198,7 +195,7 @@ impl Held {
         let rows = u32::from_le_bytes(*bytes.get(4..)?.first_chunk()?) as usize;
         let number = u64::from_le_bytes(*bytes.get(8..)?.first_chunk()?);
         let record = bytes.get(..HEAD.checked_add(rows)?)?;
-        let sum = seal(at, record);
+        let sum = seal(record);
         let next = at + record.len().next_multiple_of(PAGE);
         record.starts_with(&sum).then(|| Found { number, rows: record.get(HEAD..).unwrap_or_default(), next })
     }

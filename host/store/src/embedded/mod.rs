@@ -95,6 +95,11 @@ impl Shared {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
+    /// Whether the file is longer than what is kept of it in memory.
+    fn is_beyond_cache(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.len() > open::CACHE as u64)
+    }
+
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
     }

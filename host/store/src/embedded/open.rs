@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use redb::{Builder, Database, Durability, ReadableDatabase};
+use redb::{Builder, Database, Durability, ReadableDatabase, WriteTransaction};
 
 use super::{
     backend::View,
@@ -19,7 +19,7 @@ use super::{
 };
 
 /// Memory for pages that were read. Hot entries of an agent's memory fit; redb's own default is a gibibyte.
-const CACHE: usize = 64 << 20;
+pub(super) const CACHE: usize = 64 << 20;
 /// Below this a file is not compacted: nobody misses the space.
 const COMPACT_FROM: u64 = 64 << 20;
 /// A file is compacted where it is this many times as long as what it holds.
@@ -176,12 +176,26 @@ fn view(path: &Path, file: Arc<File>, check: bool) -> Result<Opened, OpenError> 
     if found != FORMAT {
         return Err(OpenError::Format { path: path.to_owned(), found });
     }
-    let (view, database) = redb(path, &file, check)?;
-    let logged = caught(|| replay(&database, &file)).map_err(|fault| {
-        view.end();
-        opening(path, fault)
-    })?;
-    Ok(Opened { file, view, database, logged })
+    let mut opened = redb(path, &file, check)?;
+    let mut logged = caught(|| replay(&opened.1, &file));
+    if let Err(Fault::Storage(redb::Error::Io(_))) = logged {
+        // redb frees the pages of a commit with the next one: where it could not have the file grow, that may be room enough.
+        opened.0.end();
+        drop(opened);
+        opened = redb(path, &file, false)?;
+        logged = caught(|| {
+            durable(opened.1.begin_write()?)?;
+            replay(&opened.1, &file)
+        });
+    }
+    let (view, database) = opened;
+    match logged {
+        Ok(logged) => Ok(Opened { file, view, database, logged }),
+        Err(fault) => {
+            view.end();
+            Err(opening(path, fault))
+        }
+    }
 }
 
 /// redb's part of the file.
@@ -230,9 +244,14 @@ pub(super) fn last_commit(database: &Database) -> Result<(u64, u64), Fault> {
 }
 
 fn first_commit(database: &Database) -> Result<(), Fault> {
-    let mut transaction = database.begin_write()?;
-    transaction.set_quick_repair(true);
+    let transaction = database.begin_write()?;
     drop(Tables::open(&transaction)?);
+    durable(transaction)
+}
+
+/// A durable commit, ready to open again at once after a crash.
+pub(super) fn durable(mut transaction: WriteTransaction) -> Result<(), Fault> {
+    transaction.set_quick_repair(true);
     Ok(transaction.commit()?)
 }
 

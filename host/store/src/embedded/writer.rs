@@ -34,7 +34,9 @@ pub(super) struct Writer {
     log: Log,
     commit: u64,
     next_due: Option<u64>,
-    /// Since when redb has something in memory only.
+    /// Whether redb has writes in memory only.
+    ahead: bool,
+    /// Since when a durable commit of redb's is wanted.
     unsynced: Option<Instant>,
 }
 
@@ -66,9 +68,9 @@ struct Outcome {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, durability: Durability, log: Log, commit: u64) -> Self {
-        let unsynced = unsynced(&log);
+        let ahead = !log.is_empty();
         // Due at once: what is due is not known before the first look.
-        Self { shared, durability, log, commit, next_due: Some(0), unsynced }
+        Self { shared, durability, log, commit, next_due: Some(0), ahead, unsynced: ahead.then(Instant::now) }
     }
 
     pub(super) fn run(mut self) {
@@ -83,7 +85,7 @@ impl Writer {
                 self.transact(Vec::new(), Task::Sync);
             }
         }
-        if self.unsynced.is_some() {
+        if self.ahead {
             // The last chance; where it fails, what relaxed durability allows to be lost is.
             self.transact(Vec::new(), Task::Sync);
         }
@@ -167,28 +169,33 @@ impl Writer {
                 Durability::Always if self.log.takes(&record) => Way::Logged,
                 Durability::Always => Way::Whole,
             };
-            match way {
+            if way == Way::Logged {
                 // Before anybody can read it.
-                Way::Logged => self.log.append(self.commit + 1, &record)?,
-                Way::Relaxed => {}
-                // Ready to open again at once after a crash.
-                Way::Whole => transaction.set_quick_repair(true),
+                self.log.append(self.commit + 1, &record)?;
             }
-            if way != Way::Whole {
+            if way == Way::Whole {
+                open::durable(transaction)?;
+            } else {
                 transaction.set_durability(Commit::None)?;
+                transaction.commit()?;
             }
-            transaction.commit()?;
             Ok((Outcome { answers, versions, next_due }, Some(way)))
         })?;
-        self.commit += u64::from(!outcome.versions.is_empty());
+        let wrote = !outcome.versions.is_empty();
+        self.commit += u64::from(wrote);
         match way {
             Some(Way::Whole) => {
                 self.log.clear();
-                self.unsynced = None;
+                // redb frees pages after a durable commit, in memory; until the next one it looks through its write buffer
+                // at each page that it reads beyond its cache.
+                let freed = wrote || self.ahead;
+                self.unsynced = (freed && shared.is_beyond_cache()).then(Instant::now);
+                self.ahead = false;
                 shared.took(None);
             }
             Some(Way::Logged | Way::Relaxed) => {
                 self.unsynced.get_or_insert_with(Instant::now);
+                self.ahead = true;
             }
             None => {}
         }
@@ -207,7 +214,8 @@ impl Writer {
             let before = self.shared.generation();
             self.shared.heal(before);
             self.log.close();
-            self.unsynced = unsynced(&self.log);
+            self.ahead = !self.log.is_empty();
+            self.unsynced = self.ahead.then(Instant::now);
             match self.written() {
                 Ok(commit) if commit <= self.commit => self.commit = commit,
                 // It stands in the file, and whether on the disk nobody knows.
@@ -231,11 +239,6 @@ impl Writer {
         let database = database.as_ref().ok_or_else(away)?;
         caught(|| Ok(open::last_commit(database)?.0))
     }
-}
-
-/// Since when redb has in memory only what `log` holds.
-fn unsynced(log: &Log) -> Option<Instant> {
-    (!log.is_empty()).then(Instant::now)
 }
 
 fn away() -> Fault {
