@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::{
-    codec::{self, Head, State},
+    codec::{self, Body, Head, State},
     fault::Fault,
     log::Record,
     tables::{self, Table, Tables},
@@ -145,7 +145,7 @@ impl<'t> Batch<'t> {
         let mut last = version.0;
         for (entry, step) in entries.into_iter().zip(steps) {
             self.forget(&bucket.name, step.key, step.held)?;
-            self.keep(&bucket.name, entry)?;
+            self.keep(&bucket.name, &entry.key, Body::of(entry))?;
             last = last.max(entry.version.0);
         }
         let state = self.state_mut(&bucket.name)?;
@@ -234,7 +234,7 @@ impl<'t> Batch<'t> {
             };
             self.states.insert(bucket.clone(), state);
         }
-        Ok(self.states.entry(bucket.clone()).or_default())
+        self.states.get_mut(bucket).ok_or_else(|| Fault::Damaged("a bucket without a state".to_owned()))
     }
 
     /// The state, to change it.
@@ -304,12 +304,9 @@ impl<'t> Batch<'t> {
     ) -> Result<Version, Fault> {
         let now = self.now;
         self.forget(&bucket.name, key, held)?;
-        let version = Version(self.state_mut(&bucket.name)?.version + 1);
-        let (key, value, writer) = (key.clone(), value.to_vec(), writer.clone());
-        let entry = Entry { key, value, version, writer, written_at_ms: now, expires_at_ms };
-        self.keep(&bucket.name, &entry)?;
-        self.record(&bucket.name, ChangeKind::Set, &entry.key, &entry.writer, &entry.value)?;
-        Ok(version)
+        let version = self.state_mut(&bucket.name)?.version + 1;
+        self.keep(&bucket.name, key, Body { version, expires: expires_at_ms, written: now, writer, value })?;
+        self.record(&bucket.name, ChangeKind::Set, key, writer, value)
     }
 
     fn remove(
@@ -326,15 +323,15 @@ impl<'t> Batch<'t> {
     }
 
     /// Writes the entry, with its expiry, and counts it.
-    fn keep(&mut self, bucket: &BucketName, entry: &Entry) -> Result<(), Fault> {
-        let place = tables::entry_place(bucket.as_str(), entry.key.as_str());
-        self.tables.put(Table::Entries, &place, &codec::write_entry(&place, entry))?;
-        if let Some(at) = entry.expires_at_ms {
-            self.tables.put(Table::Expiries, &tables::expiry_place(bucket.as_str(), at, entry.key.as_str()), &[])?;
+    fn keep(&mut self, bucket: &BucketName, key: &Key, body: Body<'_>) -> Result<(), Fault> {
+        let place = tables::entry_place(bucket.as_str(), key.as_str());
+        self.tables.put(Table::Entries, &place, &codec::write_entry(&place, body))?;
+        if let Some(at) = body.expires {
+            self.tables.put(Table::Expiries, &tables::expiry_place(bucket.as_str(), at, key.as_str()), &[])?;
         }
         let state = self.state_mut(bucket)?;
         state.entries += 1;
-        state.bytes += (entry.key.as_str().len() + entry.value.len()) as u64;
+        state.bytes += (key.as_str().len() + body.value.len()) as u64;
         Ok(())
     }
 

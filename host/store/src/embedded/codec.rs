@@ -188,10 +188,26 @@ fn sound<T>(what: &str, place: &[u8], read: Option<T>) -> Result<T, Fault> {
     })
 }
 
-pub(super) fn write_entry(place: &[u8], entry: &Entry) -> Vec<u8> {
-    let out = Out::new(place, entry.value.len());
-    let out = out.number(entry.version.0).number(entry.expires_at_ms.unwrap_or(0)).number(entry.written_at_ms);
-    out.writer(&entry.writer).rest(&entry.value)
+/// What is written of an entry, beside its key.
+#[derive(Clone, Copy)]
+pub(super) struct Body<'e> {
+    pub(super) version: u64,
+    pub(super) expires: Option<u64>,
+    pub(super) written: u64,
+    pub(super) writer: &'e Writer,
+    pub(super) value: &'e [u8],
+}
+
+impl<'e> Body<'e> {
+    pub(super) fn of(entry: &'e Entry) -> Self {
+        let Entry { version, expires_at_ms, written_at_ms, writer, value, .. } = entry;
+        Self { version: version.0, expires: *expires_at_ms, written: *written_at_ms, writer, value }
+    }
+}
+
+pub(super) fn write_entry(place: &[u8], Body { version, expires, written, writer, value }: Body<'_>) -> Vec<u8> {
+    let out = Out::new(place, value.len()).number(version).number(expires.unwrap_or(0)).number(written);
+    out.writer(writer).rest(value)
 }
 
 pub(super) fn read_entry(place: &[u8], key: Key, bytes: &[u8]) -> Result<Entry, Fault> {
@@ -313,7 +329,7 @@ mod tests {
     #[test]
     fn reads_what_it_writes_and_nothing_else() {
         let entry = sample();
-        let bytes = write_entry(b"b\0k", &entry);
+        let bytes = write_entry(b"b\0k", Body::of(&entry));
         assert_eq!(read_entry(b"b\0k", entry.key.clone(), &bytes).ok(), Some(entry.clone()));
         assert!(read_entry(b"b\0l", entry.key.clone(), &bytes).is_err(), "a record of another place");
         for at in 0..bytes.len() {
@@ -333,7 +349,7 @@ mod tests {
         for digest in digests {
             let mut entry = sample();
             entry.writer.digest = digest.to_owned();
-            let bytes = write_entry(b"b\0k", &entry);
+            let bytes = write_entry(b"b\0k", Body::of(&entry));
             assert_eq!(read_entry(b"b\0k", entry.key.clone(), &bytes).ok().as_ref(), Some(&entry), "{digest}");
             assert_eq!(read_head(b"b\0k", 1, &bytes).ok().map(|head| head.size), Some(6), "{digest}");
             let bytes = write_change(b"p", ChangeKind::Set, "k", &entry.writer, b"v");

@@ -28,7 +28,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report, tokio: &Runtime) -> an
         EmbeddedOptions { path, durability: Durability::Always, clock: Arc::new(SystemTime::now), check: false };
     let shared = warehouse(Store::embedded(options)?)?;
     let bare = Arc::new(Database::create(dir.path().join("bare.redb"))?);
-    let setter = Arc::new(tokio.block_on(guest(bench, dir.path(), "set", "set", Arc::clone(&shared)))?);
+    let setter = Arc::new(tokio.block_on(guest(bench, dir.path(), "write", "write", Arc::clone(&shared)))?);
     let getter = tokio.block_on(guest(bench, dir.path(), "get", "get-often", Arc::clone(&shared)))?;
     let queue = group(&bare);
     let (mut alone, mut many) = (Two::default(), Two::default());

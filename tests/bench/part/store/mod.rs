@@ -48,7 +48,7 @@ async fn guest(
     function: &str,
     shared: Arc<Warehouse>,
 ) -> anyhow::Result<Ours> {
-    let component = portcullis_artifacts::SHARED;
+    let component = if function == "write" { portcullis_artifacts::NOTE } else { portcullis_artifacts::SHARED };
     let subject = Subject { component, function, arguments: Map::new(), grants: GRANT, shared: Some(shared) };
     Ours::new(bench, folder, state, subject).await
 }
@@ -57,9 +57,9 @@ fn key(number: usize) -> String {
     format!("notes/{:06}", number % KEYS)
 }
 
-/// The arguments of the guest's `set`.
+/// The arguments of the guest's `write`.
 fn setting(number: usize) -> Map<String, Value> {
-    let arguments = json!({ "bucket": "shared", "key": key(number), "text": "x".repeat(VALUE), "when": "always" });
+    let arguments = json!({ "bucket": "shared", "key": key(number), "text": "x".repeat(VALUE) });
     arguments.as_object().cloned().unwrap_or_default()
 }
 

@@ -77,7 +77,7 @@ pub(super) fn measure(bench: &Bench, report: &mut Report, tokio: &Runtime) -> an
     };
     let dir = tempfile::tempdir()?;
     let shared = tokio.block_on(async { warehouse(server.store()?) })?;
-    let setter = Arc::new(tokio.block_on(guest(bench, dir.path(), "set", "set", shared))?);
+    let setter = Arc::new(tokio.block_on(guest(bench, dir.path(), "write", "write", shared))?);
     let client = redis::Client::open(server.url.as_str())?;
     let bare = tokio.block_on(client.get_multiplexed_async_connection())?;
     let hash: String = tokio.block_on(redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut bare.clone()))?;
