@@ -164,7 +164,9 @@ fn explain_says_which_line_decides() {
     let folder = folder(&format!(
         "[plugins.web]\nsource = {:?}\n[plugins.web.grants]\n\
          http = [\"GET https://a.example/**\"]\ndeny = [\"GET https://a.example/private/**\"]\n\
-         files = [{{ host = \"data\", guest = \"/data\" }}]\nenv = {{ UNITS = \"metric\" }}\n",
+         files = [{{ host = \"data\", guest = \"/data\" }}]\nenv = {{ UNITS = \"metric\" }}\n\
+         kv = [{{ bucket = \"shared\", prefix = \"notes/\" }},\n\
+         {{ bucket = \"of-{{principal}}\", access = \"read-write\" }}]\n[agents.alice]\nrole = \"reader\"\n[roles.reader]\nallow = []\n",
         portcullis_artifacts::WITH_HTTP
     ));
     let check = |question: &[&str], allowed: bool, reason: &str, line: Option<u64>, hint: &str| {
@@ -183,14 +185,27 @@ fn explain_says_which_line_decides() {
     check(&["files", "/database", "read"], false, "no entry of `files` opens it", None, "files = [");
     check(&["env", "UNITS"], true, "the value `metric`", Some(7), "");
     check(&["env", "HOME"], false, "no entry of `env` gives it", None, "env = { HOME = \"VALUE\" }");
+    check(&["kv", "shared", "notes/a"], true, "shared, keys notes/*, read` of `kv` allows it", Some(8), "");
+    check(&["kv", "shared", "notes/a", "read-write"], false, "to be read alone", Some(8), "access = \"read-write\"");
+    check(&["kv", "shared", "other"], false, "as if absent", None, "kv = [{ bucket = \"shared\", access = \"read\" }]");
+    check(&["kv", "of-local-operator", "a", "read-write"], true, "called by `local-operator`", Some(9), "");
+    check(&["kv", "of-alice", "a"], false, "called by `local-operator`", None, "kv = [");
+    check(&["kv", "of-alice", "a", "--caller", "alice"], true, "called by `alice`", Some(9), "");
+    check(&["kv", "of-{principal}", "a", "--caller", "alice"], true, "called by `alice`", Some(9), "");
+    let unknown = folder.run(&["explain", "web", "kv", "shared", "a", "--caller", "bob"]);
+    assert_eq!(unknown.status.code(), Some(1), "nobody of that name");
     let path = folder.path().join("portcullis.toml");
     let config = fs::read_to_string(&path).expect("a configuration");
     fs::write(
         &path,
-        config.replace("https://a.example/**\"]", "https://a.example/**\", \"GET https://b.example/**\"]"),
+        config
+            .replace("prefix = \"notes/\"", "prefix = \"notes\"")
+            .replace("https://a.example/**\"]", "https://a.example/**\", \"GET https://b.example/**\"]"),
     )
     .expect("a configuration");
     check(&["http", "GET", "https://b.example/"], false, "waits for approval", Some(4), "portcullis diff web");
+    check(&["kv", "shared", "notes"], false, "waits for approval", Some(8), "portcullis diff web");
+    check(&["kv", "shared", "notes/a"], true, "of `kv` allows it", Some(8), "");
     let odd = folder.run(&["explain", "web", "http", "GET", "https://a.example/x/../y"]);
     assert_eq!(odd.status.code(), Some(1), "a URL that can be read in two ways");
 }

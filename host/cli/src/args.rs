@@ -316,7 +316,20 @@ pub(crate) enum Question {
         path: String,
         /// What it wants to do with it
         #[arg(default_value = "read")]
-        access: FileAccess,
+        access: Asked,
+    },
+    /// May it read or write this entry of shared context?
+    Kv {
+        /// The bucket
+        bucket: String,
+        /// The key
+        key: String,
+        /// What it wants to do with it
+        #[arg(default_value = "read")]
+        access: Asked,
+        /// Who calls it, for grants with `{principal}`: an agent of the configuration, `local-operator` or `loopback`
+        #[arg(long, value_name = "NAME", default_value = "local-operator")]
+        caller: String,
     },
     /// Does it see this variable?
     Env {
@@ -325,9 +338,9 @@ pub(crate) enum Question {
     },
 }
 
-/// What is done with files.
+/// What is done with files, or entries.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub(crate) enum FileAccess {
+pub(crate) enum Asked {
     /// They are read
     Read,
     /// They are read, changed and removed
@@ -335,11 +348,11 @@ pub(crate) enum FileAccess {
     ReadWrite,
 }
 
-impl From<FileAccess> for Access {
-    fn from(access: FileAccess) -> Self {
-        match access {
-            FileAccess::Read => Self::Read,
-            FileAccess::ReadWrite => Self::ReadWrite,
+impl From<Asked> for Access {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Read => Self::Read,
+            Asked::ReadWrite => Self::ReadWrite,
         }
     }
 }

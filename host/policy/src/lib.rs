@@ -28,8 +28,8 @@ pub use decide::{Denied, Permit, decide, may_read};
 pub use digest::{Digest, DigestError, hex};
 pub use grant::{
     Access, BucketKeys, Buckets, DEFAULT_QUOTA, Effective, FileDecision, FileGrant, GrantError, Grants, Host,
-    HttpDecision, HttpDenied, HttpGrant, HttpPattern, IpRange, KvGrant, MAX_ENTRIES, MAX_PATTERN, MAX_QUOTA,
-    RequestTarget, Scheme, SecretGrant, UrlFault, is_global,
+    HttpDecision, HttpDenied, HttpGrant, HttpPattern, IpRange, KvDecision, KvGrant, MAX_ENTRIES, MAX_PATTERN,
+    MAX_QUOTA, RequestTarget, Scheme, SecretGrant, UrlFault, is_global,
 };
 pub use limits::{
     Limits, LimitsError, LimitsOverride, MAX_CONCURRENCY, MAX_DEADLINE, MAX_FUEL, MAX_MEMORY, MAX_OUTPUT,

@@ -5,8 +5,8 @@ use std::{path::Path, process::ExitCode, sync::Arc};
 
 use portcullis_gateway::Address;
 use portcullis_policy::{
-    Access, Agent, AgentName, Effective, FileDecision, Grants, HttpDecision, HttpDenied, PluginName, RequestTarget,
-    Subject, Verdict,
+    Access, Agent, AgentName, Effective, FileDecision, Grants, HttpDecision, HttpDenied, KvDecision, KvGrant,
+    PluginName, Principal, RequestTarget, Subject, Verdict,
 };
 use portcullis_store::{BucketName, Key};
 use portcullis_trust::escaped;
@@ -67,7 +67,7 @@ pub(crate) fn run(
     let approved =
         approval.as_ref().map_or_else(|| Arc::clone(&configured), |approval| Arc::new(approval.grants.clone()));
     let effective = Effective::new(approved, configured);
-    let answer = answer(&name, &effective, &lines, question)?;
+    let answer = answer(&config, &name, &effective, &lines, question)?;
     if as_json {
         render::json(&json!({
             "plugin": name,
@@ -210,11 +210,25 @@ async fn tool(path: &Path, config: &Config, agent: &Agent, tool: &str) -> anyhow
     })
 }
 
-fn answer(name: &PluginName, grants: &Effective, lines: &GrantLines, question: &Question) -> anyhow::Result<Answer> {
+fn answer(
+    config: &Config,
+    name: &PluginName,
+    grants: &Effective,
+    lines: &GrantLines,
+    question: &Question,
+) -> anyhow::Result<Answer> {
     match question {
         Question::Http { method, url } => http(name, grants, lines, method, url),
         Question::Files { path, access } => Ok(files(name, grants, lines, path, (*access).into())),
         Question::Env { name: variable } => Ok(env(name, grants, lines, variable)),
+        Question::Kv { bucket, key, access, caller } => {
+            let caller = match caller.as_str() {
+                "local-operator" => Principal::LocalOperator,
+                "loopback" => Principal::Loopback,
+                agent => Principal::Agent(Arc::new(named(config, agent, None)?)),
+            };
+            Ok(entry(name, grants, lines, &caller, bucket, key, (*access).into()))
+        }
     }
 }
 
@@ -280,6 +294,34 @@ fn files(name: &PluginName, grants: &Effective, lines: &GrantLines, path: &str, 
             )
         }
         FileDecision::NoEntry => Answer::denied("no entry of `files` opens it".to_owned(), None, line(path, "FOLDER")),
+    }
+}
+
+fn entry(
+    name: &PluginName,
+    grants: &Effective,
+    lines: &GrantLines,
+    caller: &Principal,
+    bucket: &str,
+    key: &str,
+    access: Access,
+) -> Answer {
+    match grants.kv_entry(caller, name, bucket, key, access) {
+        KvDecision::Allowed(entry) => {
+            Answer::allowed(format!("`{entry}` of `kv` allows it, called by `{caller}`"), lines.kv(&entry))
+        }
+        KvDecision::ReadOnly(entry) => {
+            let hint = below(name, KvGrant::line(entry.bucket(), entry.prefix(), access));
+            Answer::denied(format!("`{entry}` of `kv` opens it to be read alone"), lines.kv(&entry), hint)
+        }
+        KvDecision::Unapproved(entry) => {
+            let reason = format!("the entry of `kv` that opens it waits for approval: `{entry}`");
+            Answer::denied(reason, lines.kv(&entry), diff(name))
+        }
+        KvDecision::NoEntry => {
+            let reason = format!("no entry of `kv` opens it, called by `{caller}`: it is as if absent");
+            Answer::denied(reason, None, below(name, KvGrant::line(bucket, "", access)))
+        }
     }
 }
 

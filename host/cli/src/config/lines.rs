@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, ops::Range, path::Path};
 
-use portcullis_policy::{FileGrant, HttpGrant, HttpPattern, PluginName, ResourcePattern, RoleName, ToolPattern};
+use portcullis_policy::{
+    FileGrant, HttpGrant, HttpPattern, KvGrant, PluginName, ResourcePattern, RoleName, ToolPattern,
+};
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -14,6 +16,7 @@ pub(crate) struct GrantLines {
     deny: Vec<Spanned<HttpPattern>>,
     files: Vec<Spanned<FileGrant>>,
     env: BTreeMap<String, Spanned<String>>,
+    kv: Vec<Spanned<KvGrant>>,
     #[serde(skip)]
     text: String,
 }
@@ -53,6 +56,11 @@ impl GrantLines {
     /// Of the entry of `files` for this guest path.
     pub(crate) fn files(&self, guest: &str) -> Option<usize> {
         self.files.iter().find(|entry| entry.get_ref().guest() == guest).map(|entry| self.line(entry.span()))
+    }
+
+    /// Of the entry of `kv`.
+    pub(crate) fn kv(&self, grant: &KvGrant) -> Option<usize> {
+        self.kv.iter().find(|entry| entry.get_ref() == grant).map(|entry| self.line(entry.span()))
     }
 
     /// Of the variable.

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Access, FileDecision, FileGrant, Grants, HttpDecision, HttpDenied, KvGrant, RequestTarget, SecretGrant,
-    files::holding,
+    Access, Buckets, FileDecision, FileGrant, Grants, HttpDecision, HttpDenied, KvDecision, KvGrant, RequestTarget,
+    SecretGrant, files::holding,
 };
+use crate::{PluginName, Principal};
 
 /// The intersection of approved and configured grants. A narrowing of either holds at once, a widening only in both.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +85,29 @@ impl Effective {
         let both: BTreeSet<_> =
             ours.iter().flat_map(|entry| theirs.iter().filter_map(|other| entry.both(other))).collect();
         both.into_iter().collect()
+    }
+
+    /// May `plugin` do this with the entry at `key` when `principal` calls it? In the name of the bucket, too, their names are
+    /// put in.
+    pub fn kv_entry(
+        &self,
+        principal: &Principal,
+        plugin: &PluginName,
+        bucket: &str,
+        key: &str,
+        access: Access,
+    ) -> KvDecision {
+        let allow = |grants: &[KvGrant], access| {
+            let buckets = Buckets::of(grants, principal, plugin);
+            buckets.bucket(&buckets.name(bucket)).is_some_and(|keys| keys.allow(key, access))
+        };
+        let by = |access| self.configured.kv.iter().find(|entry| allow(std::slice::from_ref(entry), access)).cloned();
+        match (by(access), by(Access::Read)) {
+            (Some(entry), _) if allow(&self.kv(), access) => KvDecision::Allowed(entry),
+            (Some(entry), _) => KvDecision::Unapproved(entry),
+            (None, Some(entry)) => KvDecision::ReadOnly(entry),
+            (None, None) => KvDecision::NoEntry,
+        }
     }
 
     /// The secrets that stand in both alike.

@@ -65,6 +65,19 @@ impl KvGrant {
     }
 }
 
+/// May this be done with an entry?
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KvDecision {
+    /// It may.
+    Allowed(KvGrant),
+    /// The entry of `kv` opens it to be read alone.
+    ReadOnly(KvGrant),
+    /// The configuration allows it by this entry, and what was approved does not.
+    Unapproved(KvGrant),
+    /// No entry of `kv` opens the bucket, or keys that begin so.
+    NoEntry,
+}
+
 /// The buckets that a plugin may use when somebody calls it: grants with the names put in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Buckets {

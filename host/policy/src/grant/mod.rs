@@ -28,7 +28,7 @@ pub use self::{
     files::{DEFAULT_QUOTA, FileDecision, FileGrant, MAX_QUOTA},
     host::Host,
     http::{HttpDecision, HttpDenied, HttpGrant},
-    kv::{BucketKeys, Buckets, KvGrant},
+    kv::{BucketKeys, Buckets, KvDecision, KvGrant},
     pattern::{HttpPattern, MAX_PATTERN},
     range::IpRange,
     secrets::SecretGrant,
