@@ -128,6 +128,19 @@ pub(crate) fn trickle(folder: &Path) {
             assert_eq!(put(count).await, Ok(()), "space is back");
             count += 1;
         }
+        // Not even what stands may be written over.
+        assert_eq!(store.health(soon()).await, Ok(()));
+        limit(Some(4096));
+        assert!(put(count).await.is_err());
+        for _ in 0..2 {
+            let health = store.health(soon()).await;
+            assert!(
+                matches!(&health, Err(StoreError::Unavailable(reason)) if reason.contains("too large")),
+                "{health:?}"
+            );
+        }
+        limit(None);
+        assert_eq!(store.health(soon()).await, Ok(()), "it asks for a write, and is told of it");
         println!("count {count}");
     });
     // As a crash would leave it.

@@ -100,6 +100,12 @@ impl Shared {
         self.file.metadata().is_ok_and(|metadata| metadata.len() > open::CACHE as u64)
     }
 
+    /// Why there is no file that is open.
+    fn away(&self) -> Fault {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Fault::Storage(redb::Error::Io(std::io::Error::other(trouble.unwrap_or_default())))
+    }
+
     fn database(&self) -> RwLockReadGuard<'_, Option<Database>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,9 +129,12 @@ impl Shared {
             drop(old);
             Ok(())
         });
-        if let Ok((fresh, database)) = open::again(&self.path, &self.file) {
-            *view = fresh;
-            *open = Some(database);
+        match open::again(&self.path, &self.file) {
+            Ok((fresh, database)) => {
+                *view = fresh;
+                *open = Some(database);
+            }
+            Err(error) => self.took(Some(error.to_string())),
         }
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
@@ -138,7 +147,7 @@ impl Shared {
             let database = self.database();
             let done = match database.as_ref() {
                 Some(database) => caught(|| read(&Read::new(database, now)?)),
-                None => Err(Fault::Storage(redb::Error::PreviousIo)),
+                None => Err(self.away()),
             };
             (generation, done)
         };

@@ -141,7 +141,7 @@ impl Writer {
     fn commit(&mut self, jobs: &[Job], task: Task) -> Result<Outcome, Fault> {
         let shared = Arc::clone(&self.shared);
         let database = shared.database();
-        let database = database.as_ref().ok_or_else(away)?;
+        let database = database.as_ref().ok_or_else(|| shared.away())?;
         let sync = task == Task::Sync || self.must_sync() || jobs.iter().any(|job| matches!(job.work, Work::Probe));
         let (outcome, way) = caught(|| {
             let mut transaction = database.begin_write()?;
@@ -236,13 +236,9 @@ impl Writer {
     /// The last commit that stands in the file.
     fn written(&self) -> Result<u64, Fault> {
         let database = self.shared.database();
-        let database = database.as_ref().ok_or_else(away)?;
+        let database = database.as_ref().ok_or_else(|| self.shared.away())?;
         caught(|| Ok(open::last_commit(database)?.0))
     }
-}
-
-fn away() -> Fault {
-    Fault::Storage(redb::Error::PreviousIo)
 }
 
 fn apply(batch: &mut Batch<'_>, job: &Job) -> Result<Done, Fault> {
