@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     host::{Folder, Served, plugins, stderr},
     raw,
+    redis::Server,
 };
 
 fn hardened(folder: &Folder, how: &str) -> Served {
@@ -22,6 +23,26 @@ fn files(name: &str, host: &Path) -> String {
 
 fn result(host: &Served, tool: &str, arguments: Value) -> Value {
     raw::call(&host.address, tool, arguments)["result"].clone()
+}
+
+/// Shared context in a file, which is made, written, and found again, and on a server.
+#[test]
+fn a_hardened_host_shares_context() {
+    let plugin = plugins(&[("note", guests::NOTE)]);
+    let grants = "[plugins.note.grants]\nkv = [{ bucket = \"shared\", access = \"read-write\" }]\n";
+    let config = format!("{plugin}{grants}[buckets.shared]\nresources = true\n");
+    let note = json!({ "bucket": "shared", "key": "a", "text": "on" });
+    let written = |folder: &Folder| {
+        let host = hardened(folder, "--harden=required");
+        let version = result(&host, "note_write", note.clone())["structuredContent"]["result"].clone();
+        assert!(host.stop().success());
+        version
+    };
+    let folder = Folder::new(&config);
+    assert_eq!([written(&folder), written(&folder)], [json!(1), json!(2)]);
+    let Some(server) = Server::start(false) else { return };
+    let folder = Folder::new(&format!("{config}[store]\nurl = {:?}\n", server.url()));
+    assert_eq!([written(&folder), written(&folder)], [json!(1), json!(2)]);
 }
 
 fn status(host: &Served, key: &str) -> String {
