@@ -181,7 +181,10 @@ fn view(path: &Path, file: Arc<File>, check: bool) -> Result<Opened, OpenError> 
     if let Err(Fault::Storage(redb::Error::Io(_))) = logged {
         // redb frees the pages of a commit with the next one: where it could not have the file grow, that may be room enough.
         opened.0.end();
-        drop(opened);
+        _ = caught(|| {
+            drop(opened);
+            Ok(())
+        });
         opened = redb(path, &file, false)?;
         logged = caught(|| {
             durable(opened.1.begin_write()?)?;
