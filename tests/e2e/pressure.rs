@@ -230,3 +230,37 @@ fn a_proxy_is_believed_and_nobody_else() {
     };
     assert_eq!((status("tools.example"), status("evil.example")), (200, 403));
 }
+
+/// Who is refused is answered before the body has come. It is read all the same, and the connection goes on; a long one ends
+/// it, and the answer says so.
+#[test]
+fn a_refusal_leaves_the_connection_in_order() {
+    let agents = "[roles.any]\nallow = [\"*\"]\n[agents.alice]\nrole = \"any\"\n";
+    let folder = Folder::new(&format!("{}{agents}", plugins(&usual_plugins())));
+    let host = folder.serve();
+    let refused = |stream: &mut TcpStream, announced: usize, body: &[u8]| {
+        stream.write_all(head(&host.address, "/mcp", announced).as_bytes()).expect("sent");
+        // Two segments, as most clients send a head and a body.
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(body).expect("sent");
+        let (mut answer, mut byte) = (Vec::new(), [0]);
+        while !answer.ends_with(b"\r\n\r\n") {
+            assert_eq!(stream.read(&mut byte).expect("an answer"), 1, "closed without an answer");
+            answer.extend(byte);
+        }
+        let answer = String::from_utf8(answer).expect("text").to_lowercase();
+        let length = answer.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok()).unwrap_or(0);
+        stream.read_exact(&mut vec![0; length]).expect("its body");
+        answer
+    };
+    let mut stream = connect(&host.address);
+    for _ in 0..5 {
+        let answer = refused(&mut stream, 1000, &[b' '; 1000]);
+        assert!(answer.starts_with("http/1.1 401") && !answer.contains("connection: close"), "{answer}");
+    }
+    let answer = refused(&mut stream, 1 << 20, &[b' '; 100 << 10]);
+    assert!(answer.starts_with("http/1.1 401") && answer.contains("connection: close"), "{answer}");
+    // What does not come is not waited for.
+    let answer = refused(&mut connect(&host.address), 1000, &[b' '; 10]);
+    assert!(answer.starts_with("http/1.1 401") && answer.contains("connection: close"), "{answer}");
+}

@@ -3,6 +3,7 @@
 mod connection;
 mod peers;
 mod request;
+mod rest;
 mod tls;
 mod unread;
 

@@ -1,13 +1,14 @@
 //! One connection, from its acceptance to its end: everything that a peer could hold on to has a time.
 
 use std::{
+    convert::Infallible,
     net::{IpAddr, SocketAddr},
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use axum::{Router, body::Body, extract::Request};
+use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -23,6 +24,7 @@ use tower::ServiceExt;
 
 use super::{
     peers::{Full, Peers, Seat},
+    rest::Rest,
     tls::Tls,
     unread::Unread,
 };
@@ -155,12 +157,13 @@ where
 {
     let peer = Peer(peer.ip());
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let mut request: Request = request.map(Body::new);
+        let (mut request, rest) = Rest::of(request);
         request.extensions_mut().insert(peer);
         let (router, linger) = (router.clone(), linger.clone());
         async move {
             let _asked = linger.asked();
-            router.oneshot(request).await
+            let Ok(response) = router.oneshot(request).await;
+            Ok::<_, Infallible>(rest.settle(response).await)
         }
     });
     let server = http1::Builder::new()
