@@ -83,8 +83,8 @@ fn another_format_is_not_touched() {
     let path = dir.path().join("store.redb");
     let mut bytes = fs::read(&path).expect("read");
     bytes[16] += 1;
-    let sum = crc32fast::hash(&bytes[..24]);
-    bytes[24..28].copy_from_slice(&sum.to_le_bytes());
+    let sum = crc32fast::hash(&bytes[..40]);
+    bytes[40..44].copy_from_slice(&sum.to_le_bytes());
     fs::write(&path, &bytes).expect("written");
     let error = open(dir.path()).map(drop).expect_err("newer");
     assert!(matches!(error, OpenError::Format { found: 4, .. }), "{error:?}");

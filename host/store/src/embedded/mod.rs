@@ -28,7 +28,6 @@ pub use self::open::OpenError;
 use self::{
     backend::View,
     fault::{Fault, caught},
-    log::Log,
     queue::{Done, Queue, Work},
     read::Read,
     writer::Writer,
@@ -170,7 +169,6 @@ impl Embedded {
         let (commit, clock_before) = caught(|| open::last_commit(&opened.database)).map_err(damaged)?;
         let time = Time::new(clock);
         time.at_least(clock_before);
-        let log = Log::new(Arc::clone(&opened.file), opened.logged);
         let shared = Arc::new(Shared {
             path: path.clone(),
             file: opened.file,
@@ -182,7 +180,7 @@ impl Embedded {
             waiters: Waiters::default(),
             trouble: Mutex::default(),
         });
-        let writer = Writer::new(Arc::clone(&shared), durability, log, commit);
+        let writer = Writer::new(Arc::clone(&shared), durability, opened.log, commit);
         let thread = std::thread::Builder::new().name("store writer".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|source| OpenError::Io { path, source })?;
         Ok(Self { shared, writer: Some(thread) })

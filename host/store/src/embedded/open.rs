@@ -14,7 +14,7 @@ use super::{
     backend::View,
     codec,
     fault::{Fault, caught},
-    log::{self, FORMAT},
+    log::{self, Beginning, FORMAT, Held, Log, Mark},
     tables::{self, CHANGES, Tables},
 };
 
@@ -90,8 +90,8 @@ pub(super) struct Opened {
     pub(super) file: Arc<File>,
     pub(super) view: View,
     pub(super) database: Database,
-    /// Bytes of the log that redb holds in memory only.
-    pub(super) logged: usize,
+    /// With what redb holds in memory only.
+    pub(super) log: Log,
 }
 
 /// Opens the file at `path`, and makes a new one where there is none.
@@ -111,7 +111,7 @@ pub(super) fn open(path: &Path, check: bool) -> Result<Opened, OpenError> {
             let file = Arc::new(locked(&draft, path, true)?);
             // What a process left that ended in the middle of this.
             file.set_len(0).map_err(io)?;
-            log::begin(&file).map_err(io)?;
+            let log = log::begin(Arc::clone(&file)).map_err(io)?;
             let (view, database) = redb(path, &file, false)?;
             first_commit(&database).map_err(|fault| opening(path, fault))?;
             // A link, since a rename would replace a file that another process made meanwhile.
@@ -125,7 +125,7 @@ pub(super) fn open(path: &Path, check: bool) -> Result<Opened, OpenError> {
             fs::remove_file(&draft).map_err(io)?;
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             File::open(folder).and_then(|folder| folder.sync_all()).map_err(io)?;
-            Ok(Opened { file, view, database, logged: 0 })
+            Ok(Opened { file, view, database, log })
         }
     }
 }
@@ -172,13 +172,13 @@ fn locked(path: &Path, store: &Path, create: bool) -> Result<File, OpenError> {
 
 /// The file as it was when the last write was acknowledged: redb's part, and what the log holds beyond it.
 fn view(path: &Path, file: Arc<File>, check: bool) -> Result<Opened, OpenError> {
-    let found = log::format(&file).map_err(|fault| opening(path, fault))?;
-    if found != FORMAT {
-        return Err(OpenError::Format { path: path.to_owned(), found });
-    }
+    let mark = match log::beginning(&file).map_err(|fault| opening(path, fault))? {
+        Beginning::Ours(mark) => mark,
+        Beginning::Other(found) => return Err(OpenError::Format { path: path.to_owned(), found }),
+    };
     let mut opened = redb(path, &file, check)?;
-    let mut logged = caught(|| replay(&opened.1, &file));
-    if let Err(Fault::Storage(redb::Error::Io(_))) = logged {
+    let mut held = caught(|| replay(&opened.1, &file, mark));
+    if let Err(Fault::Storage(redb::Error::Io(_))) = held {
         // redb frees the pages of a commit with the next one: where it could not have the file grow, that may be room enough.
         opened.0.end();
         _ = caught(|| {
@@ -186,14 +186,14 @@ fn view(path: &Path, file: Arc<File>, check: bool) -> Result<Opened, OpenError> 
             Ok(())
         });
         opened = redb(path, &file, false)?;
-        logged = caught(|| {
+        held = caught(|| {
             durable(opened.1.begin_write()?)?;
-            replay(&opened.1, &file)
+            replay(&opened.1, &file, mark)
         });
     }
     let (view, database) = opened;
-    match logged {
-        Ok(logged) => Ok(Opened { file, view, database, logged }),
+    match held {
+        Ok(held) => Ok(Opened { log: held.into_log(Arc::clone(&file)), file, view, database }),
         Err(fault) => {
             view.end();
             Err(opening(path, fault))
@@ -219,12 +219,11 @@ fn redb(path: &Path, file: &Arc<File>, check: bool) -> Result<(View, Database), 
     }
 }
 
-/// Has redb take what the log holds, in memory only, so that it needs no space: the writer sees to the rest. How long the
-/// records are.
-fn replay(database: &Database, file: &File) -> Result<usize, Fault> {
+/// Has redb take what the log holds, in memory only, so that it needs no space: the writer sees to the rest.
+fn replay(database: &Database, file: &File, mark: Mark) -> Result<Held, Fault> {
     let (stands, _) = last_commit(database)?;
-    let held = log::read(file, stands)?;
-    if held.used > 0 {
+    let held = log::read(file, mark, stands)?;
+    if !held.is_empty() {
         let mut transaction = database.begin_write()?;
         transaction.set_durability(Durability::None)?;
         let mut tables = Tables::open(&transaction)?;
@@ -232,7 +231,7 @@ fn replay(database: &Database, file: &File) -> Result<usize, Fault> {
         drop(tables);
         transaction.commit()?;
     }
-    Ok(held.used)
+    Ok(held)
 }
 
 /// The number of the last commit and its instant, 0 where there was none.
