@@ -142,7 +142,7 @@ impl Running {
         let kv = kv::Ctx::new(self.loaded.granted.shared.clone(), &principal, deadline, limits.deadline, seat, &notes);
         let ctx = Ctx { id, principal, deadline, reports, last: f64::NEG_INFINITY };
         let granted = &self.loaded.granted;
-        let mut store = match Sandbox::store(&self.runtime.engine, limits, &self.log, ctx, kv, granted, &notes) {
+        let mut store = match Sandbox::store(&self.runtime.engine, limits, &self.log, ctx, kv, granted, notes) {
             Ok(store) => store,
             Err(error) => return (Err(CallError::Host(format!("{error:#}"))), None),
         };

@@ -31,7 +31,7 @@ pub(crate) struct Loaded {
     exports: Vec<Option<Export>>,
     pub(crate) instance: InstancePre<Sandbox>,
     pub(crate) slots: Arc<Semaphore>,
-    pub(crate) granted: Granted,
+    pub(crate) granted: Arc<Granted>,
 }
 
 /// A function that can be called.
@@ -181,6 +181,7 @@ impl Plugin {
         let exports = (0..description.functions.len()).map(export).collect();
         let slots = Arc::new(Semaphore::new(terms.concurrency as usize));
         let digest = component.digest();
+        let granted = Arc::new(granted);
         let loaded = Loaded { digest, exports, instance, slots, description, granted };
         Ok(Self { runtime: Arc::clone(runtime), loaded: Arc::new(loaded) })
     }

@@ -20,7 +20,6 @@ use wasmtime_wasi::{
     random::WasiRandom,
     sockets::{WasiSockets, WasiSocketsView as _},
 };
-use wasmtime_wasi_config::WasiConfigVariables;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 pub use self::log::{LogLevel, LogLine, LogSource};
@@ -51,54 +50,55 @@ const HOST_BYTES_PER_OUTPUT_BYTE: usize = 32;
 
 /// The state of a call's store.
 pub(crate) struct Sandbox {
-    wasi: WasiCtx,
+    pub(crate) granted: Arc<Granted>,
+    notes: CallNotes,
+    /// Made when the guest first asks for it, like its files: a tool of a few lines asks for neither.
+    wasi: Option<WasiCtx>,
+    files: Option<capability::files::Ctx>,
     http: WasiHttpCtx,
     requests: capability::http::Requests,
-    files: capability::files::Ctx,
     kv: capability::kv::Ctx,
-    pub(crate) settings: Arc<WasiConfigVariables>,
     pub(crate) logging: capability::logging::Ctx,
     table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) call: capability::call::Ctx,
+    began: Instant,
     /// When the guest's turn on its thread began.
     turn: Instant,
 }
 
 impl Sandbox {
-    /// A store for one call within `limits`: no argument, and of variables, files and network what is `granted`;
-    /// standard input closed, standard output and error into `log`.
+    /// A store for one call within `limits`, with what is `granted`; what it prints goes into `log`.
     pub(crate) fn store(
         engine: &wasmtime::Engine,
         limits: &Limits,
         log: &Arc<CallLog>,
         call: capability::call::Ctx,
         kv: capability::kv::Ctx,
-        granted: &Granted,
-        notes: &CallNotes,
+        granted: &Arc<Granted>,
+        notes: CallNotes,
     ) -> wasmtime::Result<Store<Self>> {
-        let mut wasi = WasiCtx::builder();
-        granted.variables.give(&mut wasi);
-        capability::clocks::give(&mut wasi);
-        let wasi = wasi
-            .stdout(log.stdout())
-            .stderr(log.stderr())
-            .allow_tcp(false)
-            .allow_udp(false)
-            .allow_ip_name_lookup(false)
-            .max_random_size(MAX_RANDOM)
-            .build();
         let mut http = WasiHttpCtx::new();
         http.set_field_size_limit(MAX_HTTP_FIELD);
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_RESOURCES);
         let limiter = Limiter::new(limits.memory, Arc::clone(log));
-        let turn = Instant::now();
-        let requests = capability::http::Requests::new(&granted.egress, notes.clone());
-        let files = capability::files::Ctx::new(&granted.directories, notes.clone());
-        let settings = Arc::clone(&granted.settings);
-        let logging = capability::logging::Ctx(Arc::clone(log));
-        let sandbox = Self { wasi, http, requests, files, kv, settings, logging, table, limiter, call, turn };
+        let began = Instant::now();
+        let sandbox = Self {
+            granted: Arc::clone(granted),
+            requests: capability::http::Requests::new(&granted.egress, notes.clone()),
+            notes,
+            wasi: None,
+            files: None,
+            http,
+            kv,
+            logging: capability::logging::Ctx(Arc::clone(log)),
+            table,
+            limiter,
+            call,
+            began,
+            turn: began,
+        };
         let mut store = Store::new(engine, sandbox);
         store.limiter(|sandbox| &mut sandbox.limiter);
         store.call_hook_async(Turns);
@@ -113,7 +113,8 @@ impl Sandbox {
 
     /// The call's files, with the table that its handles are in.
     pub(crate) fn files(&mut self) -> capability::files::View<'_> {
-        capability::files::View { ctx: &mut self.files, table: &mut self.table }
+        let ctx = || capability::files::Ctx::new(&self.granted.directories, self.notes.clone());
+        capability::files::View { ctx: self.files.get_or_insert_with(ctx), table: &mut self.table }
     }
 
     /// The call's buckets, with the same table.
@@ -150,9 +151,9 @@ fn wasi(l: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
     wasmtime_wasi_io::bindings::wasi::io::streams::add_to_linker::<_, Table>(l, |sandbox| &mut sandbox.table)?;
     clocks::wall_clock::add_to_linker::<_, WasiClocks>(l, Sandbox::clocks)?;
     clocks::monotonic_clock::add_to_linker::<_, WasiClocks>(l, Sandbox::clocks)?;
-    random::random::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.wasi.random())?;
-    random::insecure::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.wasi.random())?;
-    random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.wasi.random())?;
+    random::random::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.ctx().ctx.random())?;
+    random::insecure::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.ctx().ctx.random())?;
+    random::insecure_seed::add_to_linker::<_, WasiRandom>(l, |sandbox| sandbox.ctx().ctx.random())?;
     cli::exit::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
     cli::environment::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
     cli::stdin::add_to_linker::<_, WasiCli>(l, Sandbox::cli)?;
@@ -179,9 +180,24 @@ impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
 }
 
+/// No argument, and of variables what is `granted`; standard input closed, standard output and error into `log`.
+fn wasi_ctx(granted: &Granted, log: &Arc<CallLog>, began: Instant) -> WasiCtx {
+    let mut wasi = WasiCtx::builder();
+    granted.variables.give(&mut wasi);
+    capability::clocks::give(&mut wasi, began);
+    wasi.stdout(log.stdout())
+        .stderr(log.stderr())
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .max_random_size(MAX_RANDOM)
+        .build()
+}
+
 impl WasiView for Sandbox {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+        let ctx = || wasi_ctx(&self.granted, &self.logging.0, self.began);
+        WasiCtxView { ctx: self.wasi.get_or_insert_with(ctx), table: &mut self.table }
     }
 }
 

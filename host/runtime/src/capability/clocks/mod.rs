@@ -3,16 +3,17 @@
 //! A fine clock is what measures a neighbour's work in a shared cache. Browsers give their pages steps of this size (W3C
 //! High Resolution Time, section 10).
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder};
 
 /// The steps of both clocks.
 const RESOLUTION: Duration = Duration::from_micros(100);
 
-/// Gives a call its clocks. The monotonic one begins at zero with the call, so that it tells nothing of the host's age.
-pub(crate) fn give(wasi: &mut WasiCtxBuilder) {
-    wasi.wall_clock(Wall).monotonic_clock(Monotonic { began: std::time::Instant::now() });
+/// Gives a call that `began` then its clocks. The monotonic one begins at zero with the call, so that it tells nothing of
+/// the host's age.
+pub(crate) fn give(wasi: &mut WasiCtxBuilder, began: Instant) {
+    wasi.wall_clock(Wall).monotonic_clock(Monotonic { began });
 }
 
 fn in_steps(time: Duration) -> Duration {
@@ -34,7 +35,7 @@ impl HostWallClock for Wall {
 }
 
 struct Monotonic {
-    began: std::time::Instant,
+    began: Instant,
 }
 
 impl HostMonotonicClock for Monotonic {
@@ -56,7 +57,7 @@ mod tests {
         for (nanos, step) in [(0, 0), (99_999, 0), (100_000, 100_000), (1_234_567_890, 1_234_500_000)] {
             assert_eq!(in_steps(Duration::from_nanos(nanos)), Duration::from_nanos(step));
         }
-        let clock = Monotonic { began: std::time::Instant::now() };
+        let clock = Monotonic { began: Instant::now() };
         assert_eq!((clock.now() % clock.resolution(), Wall.now().subsec_nanos() % 100_000), (0, 0));
     }
 }

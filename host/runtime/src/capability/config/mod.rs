@@ -12,5 +12,5 @@ pub(crate) fn variables(grants: &Effective) -> WasiConfigVariables {
 }
 
 pub(crate) fn add_to_linker(linker: &mut Linker<Sandbox>) -> wasmtime::Result<()> {
-    wasmtime_wasi_config::add_to_linker(linker, |sandbox| WasiConfig::new(&sandbox.settings))
+    wasmtime_wasi_config::add_to_linker(linker, |sandbox| WasiConfig::new(&sandbox.granted.settings))
 }
