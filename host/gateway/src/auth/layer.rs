@@ -1,20 +1,19 @@
-//! The layer in front of `/mcp`: who it is, and whose session.
+//! The guard in front of `/mcp` and the routes: who it is, and whose session.
 
 use std::{
     collections::HashMap,
-    future::ready,
+    future::{Future, ready},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use axum::{
     Json,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{
         HeaderValue, StatusCode,
         header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use futures::StreamExt;
@@ -43,7 +42,7 @@ pub(crate) struct Caller {
     pub(crate) edition: u64,
 }
 
-/// What the layer holds.
+/// What the guard holds.
 #[derive(Debug)]
 pub(crate) struct Bindings {
     keeper: Arc<Doorkeeper>,
@@ -71,8 +70,8 @@ impl Owner {
 }
 
 impl Bindings {
-    pub(crate) fn new(keeper: Arc<Doorkeeper>) -> Arc<Self> {
-        Arc::new(Self { keeper, owners: Mutex::default() })
+    pub(crate) fn new(keeper: Arc<Doorkeeper>) -> Self {
+        Self { keeper, owners: Mutex::default() }
     }
 
     fn is_of_another(&self, session: &str, pass: &Pass) -> bool {
@@ -95,7 +94,10 @@ impl Bindings {
 }
 
 /// Lets in who may, and nobody into another's session: that is as if there were none.
-pub(crate) async fn guard(State(bindings): State<Arc<Bindings>>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn guard<F>(bindings: &Bindings, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let edition = bindings.keeper.edition();
     let admitted = bindings.keeper.admit(request.headers(), request.uri()).await;
     let pass = match admitted {
@@ -111,7 +113,7 @@ pub(crate) async fn guard(State(bindings): State<Arc<Bindings>>, mut request: Re
         return (StatusCode::NOT_FOUND, "Not Found: Session not found").into_response();
     }
     request.extensions_mut().insert(Caller { principal: principal.clone(), edition });
-    let response = CALLER.scope(principal, next.run(request)).await;
+    let response = CALLER.scope(principal, next(request)).await;
     if let Some(session) = response.headers().get(SESSION).and_then(|id| id.to_str().ok()) {
         bindings.bind(session, &pass);
     }
@@ -154,10 +156,8 @@ fn unauthorized(refused: &Refused, tokens: Option<&Tokens>) -> Response {
 mod tests {
     use std::{collections::BTreeMap, time::SystemTime};
 
-    use axum::{Router, routing::get};
     use portcullis_audit::Ledger;
     use portcullis_policy::{AgentName, RoleName, RoleRules, Statutes};
-    use tower::ServiceExt;
 
     use super::*;
     use crate::auth::KeyRing;
@@ -173,21 +173,15 @@ mod tests {
         };
         let keeper =
             Doorkeeper::new(statutes("a"), KeyRing::default(), Arc::new(ledger.expect("a ledger")), SystemTime::now);
-        let inside = Arc::clone(&keeper);
-        let inner = move |request: Request| {
-            let keeper = Arc::clone(&inside);
-            let statutes = statutes("b");
-            async move {
-                let caller = request.extensions().get::<Caller>().cloned().expect("a caller");
-                let before = caller.edition == keeper.edition();
-                keeper.replace(statutes, KeyRing::default());
-                format!("{before} {}", caller.edition == keeper.edition())
-            }
+        let inner = async |request: Request| {
+            let caller = request.extensions().get::<Caller>().cloned().expect("a caller");
+            let before = caller.edition == keeper.edition();
+            keeper.replace(statutes("b"), KeyRing::default());
+            format!("{before} {}", caller.edition == keeper.edition()).into_response()
         };
-        let guard = axum::middleware::from_fn_with_state(Bindings::new(keeper), guard);
-        let router = Router::new().route("/mcp", get(inner)).route_layer(guard);
-        let answer = router.oneshot(Request::get("/mcp").body(Body::empty()).expect("a request")).await;
-        let body = axum::body::to_bytes(answer.expect("an answer").into_body(), 1 << 16).await.expect("a body");
+        let bindings = Bindings::new(Arc::clone(&keeper));
+        let answer = guard(&bindings, Request::new(Body::empty()), inner).await;
+        let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.expect("a body");
         assert_eq!(body, "true false");
     }
 
@@ -230,15 +224,14 @@ mod tests {
             Doorkeeper::new(statutes, KeyRing::default(), Arc::new(ledger.expect("a ledger")), SystemTime::now);
         let inner = async |request: Request| {
             assert!(request.extensions().get::<Caller>().is_some(), "it came through the guard");
-            format!("{:?}", request.headers())
+            format!("{:?}", request.headers()).into_response()
         };
-        let guard = axum::middleware::from_fn_with_state(Bindings::new(keeper), guard);
-        let router = Router::new().route("/mcp", get(inner)).route_layer(guard);
         let shown = ["Bearer canary-key", "bearer canary.a.b", "Basic canary"];
         let request = shown.iter().fold(Request::get("/mcp").header("x-other", "stays"), |request, shown| {
             request.header(AUTHORIZATION, *shown)
         });
-        let answer = router.oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer");
+        let request = request.body(Body::empty()).expect("a request");
+        let answer = guard(&Bindings::new(keeper), request, inner).await;
         let body = axum::body::to_bytes(answer.into_body(), 1 << 16).await.expect("a body");
         let seen = String::from_utf8_lossy(&body);
         assert!(seen.contains("stays") && !seen.contains("canary"), "{seen}");

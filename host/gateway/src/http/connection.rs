@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -20,9 +19,9 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt;
 
 use super::{
+    paths::Paths,
     peers::{Full, Peers, Seat},
     rest::Rest,
     tls::Tls,
@@ -106,7 +105,7 @@ impl TurnedAway {
 pub(super) async fn serve(
     mut handed: mpsc::Receiver<Accepted>,
     tls: Option<Arc<Tls>>,
-    router: Router,
+    paths: Paths,
     linger: Linger,
     shutdown: CancellationToken,
 ) {
@@ -118,7 +117,7 @@ pub(super) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = handed.recv() => {
                 let Some(accepted) = accepted else { break };
-                let way = Way { router: router.clone(), linger: linger.clone(), shutdown: shutdown.clone() };
+                let way = Way { paths: paths.clone(), linger: linger.clone(), shutdown: shutdown.clone() };
                 connections.spawn(connection(accepted, tls.clone(), way));
             }
         }
@@ -129,7 +128,7 @@ pub(super) async fn serve(
 
 /// Where the requests of a connection go.
 struct Way {
-    router: Router,
+    paths: Paths,
     linger: Linger,
     shutdown: CancellationToken,
 }
@@ -151,7 +150,7 @@ async fn connection(accepted: Accepted, tls: Option<Arc<Tls>>, way: Way) {
     }
 }
 
-async fn converse<S>(stream: S, peer: SocketAddr, Way { router, linger, shutdown }: Way)
+async fn converse<S>(stream: S, peer: SocketAddr, Way { paths, linger, shutdown }: Way)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -159,10 +158,10 @@ where
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let (mut request, rest) = Rest::of(request);
         request.extensions_mut().insert(peer);
-        let (router, linger) = (router.clone(), linger.clone());
+        let (paths, linger) = (paths.clone(), linger.clone());
         async move {
             let _asked = linger.asked();
-            let Ok(response) = router.oneshot(request).await;
+            let response = paths.answer(request).await;
             Ok::<_, Infallible>(rest.settle(response).await)
         }
     });

@@ -3,14 +3,12 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::{
-    body::{Bytes, to_bytes},
-    extract::{Request, State},
+    body::Bytes,
     http::{
-        HeaderName, HeaderValue, Method as Verb, StatusCode,
+        HeaderName, HeaderValue, Method as Verb, Request, StatusCode,
         header::{CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
         request::Parts,
     },
-    middleware::Next,
     response::{IntoResponse, Response},
 };
 use portcullis_catalogue::{Snapshot, Tool};
@@ -29,7 +27,7 @@ use super::{
 use crate::{
     auth::Caller,
     consent::Consent,
-    pipeline::{Ended, Gateway, Incoming, MAX_MESSAGE},
+    pipeline::{Ended, Gateway, Incoming},
 };
 
 /// Where the routes are described.
@@ -51,9 +49,24 @@ pub(crate) struct RouteDoor {
 
 impl RouteDoor {
     /// Over `gateway`, for a host of these names that calls itself `title`.
-    pub(crate) fn new(gateway: Arc<Gateway>, hosts: Hosts, own: &'static [&'static str], title: &str) -> Arc<Self> {
+    pub(crate) fn new(gateway: Arc<Gateway>, hosts: Hosts, own: &'static [&'static str], title: &str) -> Self {
         let documents = Documents::new(title, gateway.keeper());
-        Arc::new(Self { gateway, hosts, own, documents })
+        Self { gateway, hosts, own, documents }
+    }
+
+    /// Whether there is anything here: without routes there is nothing, for nobody.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.gateway.routes().is_empty()
+    }
+
+    /// Answers a request that has come in.
+    pub(crate) async fn respond(&self, request: Request<Bytes>) -> Response {
+        let (head, body) = request.into_parts();
+        // The guard has found out who it is: without it nobody vouches.
+        let Some(caller) = head.extensions.get::<Caller>().cloned() else {
+            return Problem::not_found().into_response();
+        };
+        self.answer(head, body, caller.principal).await
     }
 
     async fn answer(&self, head: Parts, body: Bytes, principal: Principal) -> Response {
@@ -182,26 +195,8 @@ fn allow(methods: impl Iterator<Item = Method>) -> Option<String> {
     (!there.is_empty()).then(|| names.join(", "))
 }
 
-/// Answers a request of a route.
-pub(crate) async fn respond(State(door): State<Arc<RouteDoor>>, request: Request) -> Response {
-    let (head, body) = request.into_parts();
-    // The layer before this one has read it, within the same bound.
-    let Ok(body) = to_bytes(body, MAX_MESSAGE).await else {
-        return Problem::of_status(StatusCode::PAYLOAD_TOO_LARGE).into_response();
-    };
-    // The layer before this one has found out who it is: without it nobody vouches.
-    let Some(caller) = head.extensions.get::<Caller>().cloned() else {
-        return Problem::not_found().into_response();
-    };
-    door.answer(head, body, caller.principal).await
-}
-
-/// The outermost layer: without routes there is nothing here, for nobody; and whatever is refused further in says why.
-pub(crate) async fn is_open(State(gateway): State<Arc<Gateway>>, request: Request, next: Next) -> Response {
-    if gateway.routes().is_empty() {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    let mut response = next.run(request).await;
+/// The answer to a request of a route: what was refused on the way in says why, as routes do.
+pub(crate) fn told(mut response: Response) -> Response {
     let status = response.status();
     if status.is_client_error() && !response.headers().contains_key(CONTENT_TYPE) {
         let told = Problem::of_status(status).into_response();

@@ -16,7 +16,7 @@ mod table;
 mod template;
 
 pub(crate) use self::{
-    door::{RouteDoor, is_open, respond},
+    door::{RouteDoor, told},
     origin::Hosts,
 };
 pub use self::{
