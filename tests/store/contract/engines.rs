@@ -11,7 +11,7 @@ use std::{
 use portcullis_store::{Bucket, BucketName, Clock, Durability, EmbeddedOptions, Key, Limits, Store, Writer};
 use tempfile::TempDir;
 
-use super::server::Server;
+use super::server::{Product, Server};
 
 /// A clock that stands where it is put.
 #[derive(Clone)]
@@ -64,11 +64,11 @@ pub(crate) fn embedded(durability: Durability) -> Stage {
 }
 
 /// Within a runtime.
-pub(crate) fn redis() -> Option<Stage> {
-    let server = Server::start(false)?;
+fn served(product: Product) -> Option<Stage> {
+    let server = Server::start(product, false)?;
     let hand = Hand::new();
     let store = Arc::new(server.store(Some(hand.clock())));
-    Some(Stage { name: "redis", store, hand, _ground: Ground::Server(server) })
+    Some(Stage { name: product.name(), store, hand, _ground: Ground::Server(server) })
 }
 
 /// Runs `test` on every engine.
@@ -76,7 +76,8 @@ pub(crate) fn on_each<F: Future<Output = ()>>(test: impl Fn(Stage) -> F) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        let stages: [fn() -> Option<Stage>; 2] = [|| Some(embedded(Durability::Relaxed)), redis];
+        let stages: [fn() -> Option<Stage>; 3] =
+            [|| Some(embedded(Durability::Relaxed)), || served(Product::Redis), || served(Product::Valkey)];
         for stage in stages {
             let Some(stage) = stage() else { continue };
             eprintln!("on {}", stage.name);

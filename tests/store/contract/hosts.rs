@@ -12,15 +12,17 @@ use portcullis_store::{Condition, Durability, RedisOptions, SetOptions, Store, S
 
 use super::{
     engines::{Hand, bucket, embedded, key, soon, writer},
-    server::Server,
+    server::{Product, Server},
 };
 
-/// Runs `test` with a server, if there is one.
-fn with_server<F: Future<Output = ()>>(appends: bool, test: impl FnOnce(Server) -> F) {
+/// Runs `test` with each kind of server that there is.
+fn with_server<F: Future<Output = ()>>(appends: bool, test: impl Fn(Server) -> F) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     runtime.block_on(async {
-        if let Some(server) = Server::start(appends) {
+        for product in Product::ALL {
+            let Some(server) = Server::start(product, appends) else { continue };
+            eprintln!("on {}", product.name());
             test(server).await;
         }
     });

@@ -10,6 +10,7 @@
 
 mod bounds;
 mod changes;
+mod cluster;
 mod engines;
 mod expiry;
 mod hosts;

@@ -3,7 +3,7 @@
 use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -16,32 +16,64 @@ pub(crate) struct Server {
     port: u16,
     folder: TempDir,
     appends: bool,
+    /// The port on which it speaks to the other nodes, where it is one of a cluster.
+    bus: Option<u16>,
     child: Option<Child>,
 }
 
-/// Where a program of one of the names is. Says so where there is none, which `PORTCULLIS_REQUIRE=all` makes a failure.
-fn program() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> =
-        std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/bin".into()]).collect();
-    let found = ["redis-server", "valkey-server"]
-        .iter()
-        .find_map(|name| folders.iter().map(|folder| folder.join(name)).find(|program| program.is_file()));
-    if found.is_none() {
-        let missing = "skipped: there is no `redis-server` or `valkey-server`: apt-get install redis-server";
-        assert!(!std::env::var("PORTCULLIS_REQUIRE").is_ok_and(|required| required == "all"), "{missing}");
-        eprintln!("{missing}");
+/// What speaks the protocol that the distributed engine speaks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Product {
+    Redis,
+    Valkey,
+}
+
+impl Product {
+    pub(crate) const ALL: [Self; 2] = [Self::Redis, Self::Valkey];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Valkey => "valkey",
+        }
     }
-    found
+
+    /// Where it is. Says so where it is not, which `PORTCULLIS_REQUIRE=all` makes a failure.
+    fn program(self) -> Option<PathBuf> {
+        let (name, mend) = match self {
+            Self::Redis => ("redis-server", "apt-get install redis-server"),
+            Self::Valkey => ("valkey-server", "tests/setup/run"),
+        };
+        let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/.tools");
+        let tools = std::env::var_os("PORTCULLIS_TOOLS").map_or(own, PathBuf::from);
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::env::split_paths(&path);
+        let folders = folders.chain(["/usr/sbin".into(), "/usr/local/bin".into(), tools.join("bin")]);
+        let found = folders.map(|folder| folder.join(name)).find(|program| program.is_file());
+        if found.is_none() {
+            let missing = format!("skipped: there is no `{name}`: {mend}");
+            assert!(!std::env::var("PORTCULLIS_REQUIRE").is_ok_and(|required| required == "all"), "{missing}");
+            eprintln!("{missing}");
+        }
+        found
+    }
 }
 
 impl Server {
     /// Starts a server. With `appends`, what it acknowledges is on its disk.
-    pub(crate) fn start(appends: bool) -> Option<Self> {
-        let program = program()?;
+    pub(crate) fn start(product: Product, appends: bool) -> Option<Self> {
+        Self::begin(product, appends, None)
+    }
+
+    /// Starts a node of a cluster that has nothing yet: neither slots nor other nodes.
+    pub(crate) fn node(product: Product) -> Option<Self> {
+        Self::begin(product, true, Some(port()))
+    }
+
+    fn begin(product: Product, appends: bool, bus: Option<u16>) -> Option<Self> {
+        let program = product.program()?;
         let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-        let mut server = Self { program, port, folder, appends, child: None };
+        let mut server = Self { program, port: port(), folder, appends, bus, child: None };
         server.up();
         Some(server)
     }
@@ -53,6 +85,11 @@ impl Server {
         command.arg(self.folder.path());
         if self.appends {
             command.args(["--appendonly", "yes", "--appendfsync", "always"]);
+        }
+        if let Some(bus) = self.bus {
+            command.args(["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]);
+            // What others have is served while one is away.
+            command.args(["--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no"]);
         }
         self.child = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started"));
         for _ in 0..1000 {
@@ -90,6 +127,11 @@ impl Server {
         Store::redis(self.options(clock)).expect("an address")
     }
 
+    /// Where clients and other nodes find it.
+    pub(crate) fn ports(&self) -> (u16, u16) {
+        (self.port, self.bus.expect("a node"))
+    }
+
     /// Its address.
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
@@ -106,6 +148,19 @@ impl Server {
         }
         answer
     }
+
+    /// The same, where the answer is a text of several lines.
+    pub(crate) fn ask(&self, words: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("connected");
+        stream.write_all(format!("{words}\r\nQUIT\r\n").as_bytes()).expect("said");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("heard");
+        answer
+    }
+}
+
+fn port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
 impl Drop for Server {

@@ -16,7 +16,7 @@ use portcullis_store::{Bucket, Condition, Durability, Entry, Operation, SetOptio
 use super::{
     checker::{Kind, Op, State, Value, When, is_linearisable},
     engines::{bucket, embedded, key, soon, writer},
-    server::Server,
+    server::{Product, Server},
 };
 
 const CLIENTS: u64 = 16;
@@ -206,10 +206,12 @@ fn each_key_is_linearisable_in_a_file() {
 #[test]
 fn each_key_is_linearisable_from_two_hosts() {
     let runtime = runtime();
-    let Some(server) = Server::start(false) else { return };
-    let hosts = {
-        let _within = runtime.enter();
-        [Arc::new(server.store(None)), Arc::new(server.store(None))]
-    };
-    histories("redis", &hosts, &runtime);
+    for product in Product::ALL {
+        let Some(server) = Server::start(product, false) else { continue };
+        let hosts = {
+            let _within = runtime.enter();
+            [Arc::new(server.store(None)), Arc::new(server.store(None))]
+        };
+        histories(product.name(), &hosts, &runtime);
+    }
 }

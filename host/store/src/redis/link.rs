@@ -9,8 +9,8 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, ProtocolVersion, PushInfo, PushKind, RedisError, ServerErrorKind,
-    Value, aio::MultiplexedConnection,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, PushInfo, PushKind, RedisError, ServerErrorKind, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::{sync::Mutex, time::timeout_at};
 
@@ -40,6 +40,18 @@ struct State {
     reason: String,
 }
 
+/// Why a server did not do what it was asked.
+pub(super) enum NotSaid {
+    /// It cannot be reached. Nothing was sent.
+    Away(StoreError),
+    /// The node at this address has what this is about. Nothing was done.
+    Moved(String),
+    /// The same for this once, where it is said before that the other was asked for.
+    Ask(String),
+    /// For another reason.
+    Failed(StoreError),
+}
+
 impl Link {
     pub(super) fn new(client: Client) -> Self {
         let state = State { up: None, generation: 0, retry_at: None, pause: FIRST_PAUSE, reason: String::new() };
@@ -51,8 +63,9 @@ impl Link {
     }
 
     /// A connection, and its generation. Nothing of the operation has been sent when this fails.
-    async fn connection(&self, deadline: Instant) -> Result<(MultiplexedConnection, u64), StoreError> {
-        let mut state = timeout_at(deadline.into(), self.state.lock()).await.map_err(|_| StoreError::TimedOut)?;
+    async fn connection(&self, deadline: Instant) -> Result<(MultiplexedConnection, u64), NotSaid> {
+        let state = timeout_at(deadline.into(), self.state.lock()).await;
+        let mut state = state.map_err(|_| NotSaid::Failed(StoreError::TimedOut))?;
         if let Some(up) = &state.up
             && self.ended.load(Ordering::Acquire) < state.generation
         {
@@ -61,7 +74,7 @@ impl Link {
         state.up = None;
         let now = Instant::now();
         if state.retry_at.is_some_and(|at| now < at) {
-            return Err(StoreError::Unavailable(state.reason.clone()));
+            return Err(NotSaid::Away(StoreError::Unavailable(state.reason.clone())));
         }
         let generation = state.generation + 1;
         let ended = Arc::clone(&self.ended);
@@ -89,45 +102,56 @@ impl Link {
             state.pause = (state.pause * 2).min(LONGEST_PAUSE);
         }
         state.reason = format!("cannot connect to the server: {reason}");
-        Err(StoreError::Unavailable(state.reason.clone()))
+        Err(NotSaid::Away(StoreError::Unavailable(state.reason.clone())))
     }
 
-    /// Sends a command, and the other one where the server does not know the script. `writes` says what is not known when
-    /// the connection goes away in the middle.
+    /// Sends a command, and the other one where the server does not know the script; `asking` says first that another node
+    /// sent it here. `writes` says what is not known when the connection goes away in the middle.
     pub(super) async fn send(
         &self,
         command: &Cmd,
-        otherwise: impl FnOnce() -> Option<Cmd>,
+        otherwise: impl Fn() -> Option<Cmd>,
+        asking: bool,
         writes: bool,
         deadline: Instant,
-    ) -> Result<Value, StoreError> {
+    ) -> Result<Value, NotSaid> {
         if Instant::now() >= deadline {
-            return Err(StoreError::TimedOut);
+            return Err(NotSaid::Failed(StoreError::TimedOut));
         }
-        let (mut connection, generation) = self.connection(deadline).await?;
+        let (connection, generation) = self.connection(deadline).await?;
         let sent = async {
-            match said(connection.send_packed_command(command).await) {
+            match say(connection.clone(), command, asking).await {
                 Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => match otherwise() {
-                    Some(command) => said(connection.send_packed_command(&command).await),
+                    Some(command) => say(connection, &command, asking).await,
                     None => Err(error),
                 },
                 answer => answer,
             }
         };
-        match timeout_at(deadline.into(), sent).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if is_answer(&error) => Err(refused(&error)),
+        let failed = match timeout_at(deadline.into(), sent).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) if is_answer(&error) => return Err(refused(&error)),
             Ok(Err(error)) => {
                 self.ended.fetch_max(generation, Ordering::AcqRel);
                 let reason = format!("the connection to the server went away: {error}");
-                Err(if writes { StoreError::UnknownOutcome(reason) } else { StoreError::Unavailable(reason) })
+                if writes { StoreError::UnknownOutcome(reason) } else { StoreError::Unavailable(reason) }
             }
-            Err(_) if writes => {
-                Err(StoreError::UnknownOutcome("the deadline passed before the server answered".to_owned()))
-            }
-            Err(_) => Err(StoreError::TimedOut),
-        }
+            Err(_) if writes => StoreError::UnknownOutcome("the deadline passed before the server answered".to_owned()),
+            Err(_) => StoreError::TimedOut,
+        };
+        Err(NotSaid::Failed(failed))
     }
+}
+
+async fn say(mut connection: MultiplexedConnection, command: &Cmd, asking: bool) -> redis::RedisResult<Value> {
+    if !asking {
+        return said(connection.send_packed_command(command).await);
+    }
+    // In one piece: it holds for the next command of the connection, and others share it.
+    let mut both = redis::pipe();
+    both.cmd("ASKING").ignore().add_command(command.clone());
+    let answers = connection.send_packed_commands(&both, 1, 1).await?;
+    said(answers.into_iter().next().ok_or_else(|| RedisError::from((ErrorKind::UnexpectedReturnType, "no answer"))))
 }
 
 /// What the server says is an error comes as a value too.
@@ -144,20 +168,18 @@ fn is_answer(error: &RedisError) -> bool {
 }
 
 /// The server refused a script before its first step: our scripts have no others that end in an error.
-fn refused(error: &RedisError) -> StoreError {
+fn refused(error: &RedisError) -> NotSaid {
+    if let Some((address, _)) = error.redirect_node() {
+        let asks = error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
+        return if asks { NotSaid::Ask(address.to_owned()) } else { NotSaid::Moved(address.to_owned()) };
+    }
     let reason = format!("the server refused: {error}");
-    match error.code() {
+    NotSaid::Failed(match error.code() {
         // Memory, disk, roles and rights, which operators see to.
         Some(
             "OOM" | "MISCONF" | "READONLY" | "LOADING" | "MASTERDOWN" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN"
-            | "NOREPLICAS" | "NOAUTH" | "NOPERM" | "WRONGPASS" | "MOVED" | "ASK",
+            | "NOREPLICAS" | "NOAUTH" | "NOPERM" | "WRONGPASS",
         ) => StoreError::Unavailable(reason),
         _ => StoreError::Other(reason),
-    }
-}
-
-/// What the client is made of: push messages, by which the end of a connection is seen at once, need version 3.
-pub(super) fn with_pushes(info: redis::ConnectionInfo) -> redis::ConnectionInfo {
-    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    info.set_redis_settings(settings)
+    })
 }

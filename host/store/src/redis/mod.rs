@@ -2,6 +2,7 @@
 //! leaves no record of changes.
 
 mod link;
+mod nodes;
 mod reply;
 mod scripts;
 mod settings;
@@ -14,12 +15,12 @@ use std::{
     time::{Duration, Instant, UNIX_EPOCH},
 };
 
-use redis::{Client, IntoConnectionInfo, Value};
+use redis::Value;
 use tokio::task::JoinHandle;
 
 pub use self::settings::ServerSettings;
 use self::{
-    link::Link,
+    nodes::Nodes,
     reply::garbled,
     scripts::{REGISTRY, Reply, Script, number},
     watch::Watch,
@@ -73,7 +74,7 @@ pub(crate) struct Redis {
 }
 
 struct Shared {
-    link: Link,
+    nodes: Nodes,
     /// The latest instant that this process was told, and the injected clock.
     time: Time,
     injected: bool,
@@ -90,26 +91,18 @@ impl Redis {
             // Another thread may have been first, which is as well.
             _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let info = url.into_connection_info().map_err(|_| AddressError)?;
-        let mut settings = info.redis_settings().clone();
-        if let Some(user) = user {
-            settings = settings.set_username(user);
-        }
-        if let Some(password) = password {
-            settings = settings.set_password(password);
-        }
-        let info = link::with_pushes(info.set_redis_settings(settings));
-        let client = Client::open(info).map_err(|_| AddressError)?;
+        let info = nodes::info(&url, user, password).map_err(|_| AddressError)?;
+        let nodes = Nodes::new(info).map_err(|_| AddressError)?;
         let injected = clock.is_some();
         let shared = Arc::new(Shared {
-            link: Link::new(client),
+            nodes,
             time: Time::new(clock.unwrap_or_else(|| Arc::new(|| UNIX_EPOCH))),
             injected,
             watch: Watch::default(),
             registered: Mutex::default(),
         });
         let (listener, sweeper) = (Arc::clone(&shared), Arc::clone(&shared));
-        let listen = tokio::spawn(async move { listener.watch.run(listener.link.client().clone()).await });
+        let listen = tokio::spawn(async move { listener.watch.run(&listener.nodes).await });
         let sweep = tokio::spawn(async move { sweeper.sweep_all().await });
         Ok(Self { shared, tasks: [listen, sweep] })
     }
@@ -264,11 +257,11 @@ impl Redis {
     }
 
     pub(crate) async fn ping(&self, deadline: Instant) -> Result<(), StoreError> {
-        self.shared.link.send(&redis::cmd("PING"), || None, false, deadline).await.map(|_| ())
+        self.shared.nodes.send(None, &redis::cmd("PING"), || None, false, deadline).await.map(|_| ())
     }
 
     pub(crate) async fn settings(&self, deadline: Instant) -> Result<ServerSettings, StoreError> {
-        settings::read(&self.shared.link, deadline).await
+        settings::read(&self.shared.nodes, deadline).await
     }
 }
 
@@ -307,7 +300,7 @@ impl Shared {
         let arguments: Vec<Vec<u8>> = [number(now), injected].into_iter().chain(arguments).collect();
         let command = script.invocation(bucket, &arguments, false);
         let otherwise = || Some(script.invocation(bucket, &arguments, true));
-        let value = self.link.send(&command, otherwise, script.writes(), deadline).await?;
+        let value = self.nodes.send(Some(bucket), &command, otherwise, script.writes(), deadline).await?;
         let reply = Reply::read(value).ok_or_else(garbled)?;
         self.time.at_least(reply.now);
         Ok(reply)
@@ -374,7 +367,7 @@ impl Shared {
         let mut command = redis::cmd("SADD");
         command.arg(REGISTRY).arg(bucket.as_str());
         // Nothing of the operation is written by this, so that losing the answer is no unknown outcome.
-        self.link.send(&command, || None, false, deadline).await?;
+        self.nodes.send(None, &command, || None, false, deadline).await?;
         self.registered.lock().unwrap_or_else(PoisonError::into_inner).insert(bucket.clone());
         Ok(())
     }
@@ -382,7 +375,7 @@ impl Shared {
     async fn buckets(&self, deadline: Instant) -> Result<Vec<BucketName>, StoreError> {
         let mut command = redis::cmd("SMEMBERS");
         command.arg(REGISTRY);
-        let value = self.link.send(&command, || None, false, deadline).await?;
+        let value = self.nodes.send(None, &command, || None, false, deadline).await?;
         let (Value::Array(names) | Value::Set(names)) = value else { return Err(garbled()) };
         let names = names.into_iter().map(|name| match name {
             Value::BulkString(name) => BucketName::new(String::from_utf8(name).ok()?).ok(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use redis::Value;
 
-use super::link::Link;
+use super::nodes::Nodes;
 use crate::contract::StoreError;
 
 /// What a server says of itself. What it does not tell is none: many that are rented do not.
@@ -29,12 +29,12 @@ pub struct ServerSettings {
 }
 
 /// Asks the server. What it refuses to tell stays none.
-pub(super) async fn read(link: &Link, deadline: Instant) -> Result<ServerSettings, StoreError> {
-    let info = link.send(&redis::cmd("INFO"), || None, false, deadline).await?;
+pub(super) async fn read(nodes: &Nodes, deadline: Instant) -> Result<ServerSettings, StoreError> {
+    let info = nodes.send(None, &redis::cmd("INFO"), || None, false, deadline).await?;
     let mut settings = of_info(&text(&info).unwrap_or_default());
     let mut command = redis::cmd("CONFIG");
     command.arg("GET").arg("appendfsync");
-    match link.send(&command, || None, false, deadline).await {
+    match nodes.send(None, &command, || None, false, deadline).await {
         Ok(value) => settings.append_fsync = pair(&value),
         // It answered before: it does not tell.
         Err(StoreError::Unavailable(_) | StoreError::Other(_)) => {}

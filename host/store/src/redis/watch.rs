@@ -11,7 +11,10 @@ use futures::StreamExt;
 use redis::Client;
 use tokio::sync::Notify;
 
-use super::scripts::{announced, channel};
+use super::{
+    nodes::Nodes,
+    scripts::{announced, channel},
+};
 use crate::{contract::BucketName, waiters::Waiters};
 
 /// The pause before the announcements are asked for again.
@@ -34,14 +37,17 @@ impl Watch {
     }
 
     /// Listens for as long as the engine lives.
-    pub(super) async fn run(&self, client: Client) {
-        loop {
+    pub(super) async fn run(&self, nodes: &Nodes) {
+        for turn in 0.. {
             // Nobody waits: no connection.
             while self.lock().is_empty() {
                 self.more.notified().await;
             }
+            // The nodes of a cluster pass announcements on, so that any of them will do; the next one, where one is away.
+            let clients = nodes.clients();
+            let Some(client) = clients.get(turn % clients.len()) else { continue };
             // However it ended: what was announced meanwhile is looked for by the waiters themselves.
-            _ = self.listen(&client).await;
+            _ = self.listen(client).await;
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -1,0 +1,204 @@
+//! A cluster of three nodes: each bucket lies on one of them, and whichever was named, the engine finds it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use portcullis_store::{Bucket, Condition, Operation, SetOptions, Store, StoreError, Version};
+
+use super::{
+    engines::{bucket, key, soon, writer},
+    server::{Product, Server},
+};
+
+const NODES: u16 = 3;
+const SLOTS: u16 = 16384;
+/// So many that each node has some.
+const BUCKETS: usize = 24;
+
+struct Cluster(Vec<Server>);
+
+impl Cluster {
+    fn start(product: Product) -> Option<Self> {
+        let nodes: Vec<_> = (0..NODES).map(|_| Server::node(product)).collect::<Option<_>>()?;
+        let part = SLOTS / NODES;
+        for (number, node) in (0..NODES).zip(&nodes) {
+            let last = if number + 1 == NODES { SLOTS - 1 } else { (number + 1) * part - 1 };
+            assert_eq!(node.say(&format!("CLUSTER ADDSLOTSRANGE {} {last}", number * part)), "+OK");
+            let (port, bus) = nodes[0].ports();
+            assert_eq!(node.say(&format!("CLUSTER MEET 127.0.0.1 {port} {bus}")), "+OK");
+        }
+        let cluster = Self(nodes);
+        cluster.settles();
+        Some(cluster)
+    }
+
+    /// Waits until all nodes know of all slots.
+    fn settles(&self) {
+        let whole = |node: &Server| {
+            let info = node.ask("CLUSTER INFO");
+            info.contains("cluster_state:ok") && info.contains(&format!("cluster_slots_ok:{SLOTS}"))
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        while !self.0.iter().all(whole) {
+            assert!(Instant::now() < until, "{}", self.0[0].ask("CLUSTER NODES"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The slot of a bucket, and the number of the node that has it.
+    fn place(&self, bucket: &Bucket) -> (u16, usize) {
+        // The second node is never away.
+        let slot = self.0[1].say(&format!("CLUSTER KEYSLOT portcullis:{{{}}}:state", bucket.name));
+        let slot = slot.trim_start_matches(':').parse().expect("a slot");
+        (slot, usize::from(slot / (SLOTS / NODES)).min(usize::from(NODES) - 1))
+    }
+
+    /// A bucket that lies on this node, another for each name.
+    fn bucket_on(&self, node: usize, name: &str) -> Bucket {
+        let mut buckets = (0..).map(|number| bucket(&format!("{name}-{number}")));
+        buckets.find(|bucket| self.place(bucket).1 == node).expect("one of many")
+    }
+
+    fn id(&self, node: usize) -> String {
+        let answer = self.0[node].ask("CLUSTER MYID");
+        answer.lines().nth(1).expect("an id").to_owned()
+    }
+}
+
+fn on_each(test: impl AsyncFn(Cluster)) {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        for product in Product::ALL {
+            let Some(cluster) = Cluster::start(product) else { continue };
+            eprintln!("on {}", product.name());
+            test(cluster).await;
+        }
+    });
+}
+
+async fn put(store: &Store, bucket: &Bucket, value: &str) -> Result<Version, StoreError> {
+    let options = SetOptions { ttl: Some(Duration::from_secs(600)), ..SetOptions::default() };
+    store.set(bucket, key("k"), value.into(), options, &writer(), soon()).await
+}
+
+async fn get(store: &Store, bucket: &Bucket) -> Result<String, StoreError> {
+    let entry = store.get(bucket, &key("k"), soon()).await?;
+    Ok(entry.map_or_else(String::new, |entry| String::from_utf8(entry.value).expect("text")))
+}
+
+#[test]
+fn every_bucket_is_found_wherever_it_lies() {
+    on_each(async |cluster| {
+        // One host knows the first node, the other the last.
+        let hosts = [cluster.0[0].store(None), cluster.0[2].store(None)];
+        let buckets: Vec<_> = (0..BUCKETS).map(|number| bucket(&format!("b{number:02}"))).collect();
+        for at in &buckets {
+            assert_eq!(put(&hosts[0], at, "one").await.expect("written"), Version(1));
+            assert_eq!(get(&hosts[1], at).await.expect("read"), "one");
+            let sum = hosts[1].increment(at, key("n"), 2, None, &writer(), soon()).await;
+            assert_eq!(sum.expect("counted"), (2, Version(2)));
+            let both = ["k", "n"].map(|name| Operation::Delete { key: key(name), when: Condition::Always });
+            let versions = hosts[0].transact(at, both.into(), &writer(), soon()).await.expect("deleted");
+            assert_eq!(versions, [Version(3), Version(4)].map(Some));
+            let page = hosts[1].changes(at, "", Version(0), 10, Duration::ZERO, soon()).await.expect("changes");
+            assert_eq!(page.changes.len(), 4);
+        }
+        let names: Vec<_> = buckets.iter().map(|bucket| bucket.name.clone()).collect();
+        assert_eq!(hosts[1].buckets(soon()).await.expect("names"), names);
+        for node in &cluster.0 {
+            assert_ne!(node.say("DBSIZE"), ":0", "each node has some");
+        }
+    });
+}
+
+/// Announcements go to all nodes. Half of what a waiter sleeps before it looks for itself: one woke it.
+#[test]
+fn a_write_wakes_who_waits_at_another_node() {
+    on_each(async |cluster| {
+        let (one, other) = (cluster.0[0].store(None), Arc::new(cluster.0[2].store(None)));
+        let at = cluster.bucket_on(1, "b");
+        let mut took = Vec::new();
+        for number in 0..5 {
+            let (waiter, bucket) = (Arc::clone(&other), at.clone());
+            let waits = tokio::spawn(async move {
+                let page = waiter.changes(&bucket, "", Version(number), 10, Duration::from_secs(20), soon()).await;
+                page.expect("changes").changes.len()
+            });
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            let began = Instant::now();
+            put(&one, &at, "x").await.expect("written");
+            assert_eq!(waits.await.expect("ended"), 1);
+            took.push(began.elapsed());
+        }
+        took.sort();
+        assert!(took[2] < Duration::from_millis(500), "{took:?}");
+    });
+}
+
+#[test]
+fn a_slot_that_moves_is_followed() {
+    on_each(async |cluster| {
+        let store = cluster.0[0].store(None);
+        let at = cluster.bucket_on(1, "b");
+        let (slot, from) = cluster.place(&at);
+        put(&store, &at, "before").await.expect("written");
+        let (to, port) = (2, cluster.0[2].ports().0);
+        let say = |node: usize, words: String| assert_eq!(cluster.0[node].say(&words), "+OK", "{words}");
+        say(to, format!("CLUSTER SETSLOT {slot} IMPORTING {}", cluster.id(from)));
+        say(from, format!("CLUSTER SETSLOT {slot} MIGRATING {}", cluster.id(to)));
+        assert_eq!(get(&store, &at).await.expect("read"), "before");
+        let keys = ["state", "entries", "order", "expiries", "changes"];
+        let keys = keys.map(|part| format!("portcullis:{{{}}}:{part}", at.name)).join(" ");
+        say(from, format!("MIGRATE 127.0.0.1 {port} \"\" 0 5000 KEYS {keys}"));
+        // Who had it sends on, this once.
+        assert_eq!(get(&store, &at).await.expect("asked"), "before");
+        put(&store, &at, "between").await.expect("written");
+        for node in [to, from, 0] {
+            say(node, format!("CLUSTER SETSLOT {slot} NODE {}", cluster.id(to)));
+        }
+        assert_eq!(get(&store, &at).await.expect("moved"), "between");
+        assert_eq!(put(&store, &at, "after").await.expect("written"), Version(3));
+    });
+}
+
+#[test]
+fn the_others_go_on_while_a_node_is_away() {
+    on_each(async |mut cluster| {
+        let store = cluster.0[0].store(None);
+        let [first, second, third] = [0, 1, 2].map(|node| cluster.bucket_on(node, "b"));
+        for at in [&first, &second, &third] {
+            put(&store, at, "before").await.expect("written");
+        }
+        cluster.0[2].down();
+        let began = Instant::now();
+        let away = put(&store, &third, "x").await;
+        assert!(matches!(away, Err(StoreError::Unavailable(_) | StoreError::UnknownOutcome(_))), "{away:?}");
+        let away = put(&store, &third, "x").await;
+        assert!(matches!(away, Err(StoreError::Unavailable(_))), "{away:?}");
+        assert!(began.elapsed() < Duration::from_secs(20), "at once, and not at the deadline");
+        for at in [&first, &second] {
+            put(&store, at, "meanwhile").await.expect("on a node that is there");
+        }
+        cluster.0[2].up();
+        cluster.settles();
+        comes_back(&store, &third).await;
+        // The node that was named is no other's: those that are known are asked for what is new.
+        cluster.0[0].down();
+        let new = cluster.bucket_on(1, "new");
+        let read = store.get(&new, &key("k"), soon()).await;
+        assert!(matches!(read, Ok(None)), "{read:?}");
+        assert_eq!(get(&store, &second).await.expect("read"), "meanwhile");
+    });
+}
+
+async fn comes_back(store: &Store, at: &Bucket) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = put(store, at, "after").await {
+        assert!(Instant::now() < until, "{error}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(get(store, at).await.expect("read"), "after");
+}
