@@ -40,11 +40,7 @@ impl Cluster {
             let info = node.ask("CLUSTER INFO");
             info.contains("cluster_state:ok") && info.contains(&format!("cluster_slots_ok:{SLOTS}"))
         };
-        let until = Instant::now() + Duration::from_secs(20);
-        while !self.0.iter().all(whole) {
-            assert!(Instant::now() < until, "{}", self.0[0].ask("CLUSTER NODES"));
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually(|| self.0.iter().all(whole));
     }
 
     /// The slot of a bucket, and the number of the node that has it.
@@ -67,14 +63,14 @@ impl Cluster {
     }
 }
 
-fn on_each(test: impl AsyncFn(Cluster)) {
+fn on_each(test: impl AsyncFn(Product, Cluster)) {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         for product in Product::ALL {
             let Some(cluster) = Cluster::start(product) else { continue };
             eprintln!("on {}", product.name());
-            test(cluster).await;
+            test(product, cluster).await;
         }
     });
 }
@@ -91,7 +87,7 @@ async fn get(store: &Store, bucket: &Bucket) -> Result<String, StoreError> {
 
 #[test]
 fn every_bucket_is_found_wherever_it_lies() {
-    on_each(async |cluster| {
+    on_each(async |_, cluster| {
         // One host knows the first node, the other the last.
         let hosts = [cluster.0[0].store(None), cluster.0[2].store(None)];
         let buckets: Vec<_> = (0..BUCKETS).map(|number| bucket(&format!("b{number:02}"))).collect();
@@ -117,7 +113,7 @@ fn every_bucket_is_found_wherever_it_lies() {
 /// Announcements go to all nodes. Half of what a waiter sleeps before it looks for itself: one woke it.
 #[test]
 fn a_write_wakes_who_waits_at_another_node() {
-    on_each(async |cluster| {
+    on_each(async |_, cluster| {
         let (one, other) = (cluster.0[0].store(None), Arc::new(cluster.0[2].store(None)));
         let at = cluster.bucket_on(1, "b");
         let mut took = Vec::new();
@@ -140,7 +136,7 @@ fn a_write_wakes_who_waits_at_another_node() {
 
 #[test]
 fn a_slot_that_moves_is_followed() {
-    on_each(async |cluster| {
+    on_each(async |_, cluster| {
         let store = cluster.0[0].store(None);
         let at = cluster.bucket_on(1, "b");
         let (slot, from) = cluster.place(&at);
@@ -166,7 +162,7 @@ fn a_slot_that_moves_is_followed() {
 
 #[test]
 fn the_others_go_on_while_a_node_is_away() {
-    on_each(async |mut cluster| {
+    on_each(async |_, mut cluster| {
         let store = cluster.0[0].store(None);
         let [first, second, third] = [0, 1, 2].map(|node| cluster.bucket_on(node, "b"));
         for at in [&first, &second, &third] {
@@ -192,6 +188,42 @@ fn the_others_go_on_while_a_node_is_away() {
         assert!(matches!(read, Ok(None)), "{read:?}");
         assert_eq!(get(&store, &second).await.expect("read"), "meanwhile");
     });
+}
+
+/// What the replica had got is there, and the hosts are not started again.
+#[test]
+fn a_replica_takes_over() {
+    let replicated = |replica: &Server| {
+        let info = replica.ask("INFO replication");
+        info.contains("role:slave") && info.contains("master_link_status:up") && replica.say("DBSIZE") != ":0"
+    };
+    let replica = |cluster: &Cluster, product| {
+        let replica = Server::node(product)?;
+        let ((port, bus), primary) = (cluster.0[0].ports(), cluster.id(2));
+        assert_eq!(replica.say(&format!("CLUSTER MEET 127.0.0.1 {port} {bus}")), "+OK");
+        eventually(|| replica.say(&format!("CLUSTER REPLICATE {primary}")) == "+OK");
+        Some(replica)
+    };
+    on_each(async |product, mut cluster| {
+        let store = cluster.0[0].store(None);
+        let at = cluster.bucket_on(2, "b");
+        put(&store, &at, "before").await.expect("written");
+        let Some(replica) = replica(&cluster, product) else { return };
+        eventually(|| replicated(&replica));
+        cluster.0[2].down();
+        comes_back(&store, &at).await;
+        assert!(replica.ask("INFO replication").contains("role:master"));
+        let page = store.changes(&at, "", Version(0), 10, Duration::ZERO, soon()).await.expect("changes");
+        assert_eq!(page.changes[0].version, Version(1), "what was written before");
+    });
+}
+
+fn eventually(mut so: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < until, "never");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 async fn comes_back(store: &Store, at: &Bucket) {
