@@ -141,12 +141,7 @@ fn existing(path: &Path) -> Result<Option<File>, OpenError> {
         Ok(_) => {
             let file = locked(path, path, false)?;
             let io = |source| OpenError::Io { path: path.to_owned(), source };
-            let metadata = file.metadata().map_err(io)?;
-            if metadata.len() == 0 {
-                // redb would make a new database of it.
-                return Err(OpenError::Damaged { path: path.to_owned(), message: "it is empty".to_owned() });
-            }
-            if metadata.permissions().mode() & 0o077 != 0 {
+            if file.metadata().map_err(io)?.permissions().mode() & 0o077 != 0 {
                 file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(io)?;
             }
             Ok(Some(file))
