@@ -89,8 +89,11 @@ impl Nodes {
 
     fn link(&self, place: Place<'_>) -> Arc<Link> {
         let known = self.known();
-        let link = || known.links.get(known.places.get(&place.cloned())?);
-        Arc::clone(link().unwrap_or(&self.first))
+        if known.places.is_empty() {
+            return Arc::clone(&self.first);
+        }
+        let link = known.places.get(&place.cloned()).and_then(|address| known.links.get(address));
+        Arc::clone(link.unwrap_or(&self.first))
     }
 
     /// The node at this address, which has the place, where one is given.
