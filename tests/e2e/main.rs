@@ -29,6 +29,7 @@ mod pressure;
 mod protocol;
 mod raw;
 #[path = "../store/contract/server.rs"]
+#[allow(dead_code, reason = "the tests of the store use the rest")]
 mod redis;
 mod resources;
 mod routes;

@@ -65,7 +65,7 @@ pub(crate) fn embedded(durability: Durability) -> Stage {
 
 /// Within a runtime.
 fn served(product: Product) -> Option<Stage> {
-    let server = Server::start(product, false)?;
+    let server = Server::of(product, false)?;
     let hand = Hand::new();
     let store = Arc::new(server.store(Some(hand.clock())));
     Some(Stage { name: product.name(), store, hand, _ground: Ground::Server(server) })

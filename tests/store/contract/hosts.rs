@@ -21,7 +21,7 @@ fn with_server<F: Future<Output = ()>>(appends: bool, test: impl Fn(Server) -> F
         tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().expect("a runtime");
     runtime.block_on(async {
         for product in Product::ALL {
-            let Some(server) = Server::start(product, appends) else { continue };
+            let Some(server) = Server::of(product, appends) else { continue };
             eprintln!("on {}", product.name());
             test(server).await;
         }

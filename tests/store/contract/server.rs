@@ -60,8 +60,13 @@ impl Product {
 }
 
 impl Server {
-    /// Starts a server. With `appends`, what it acknowledges is on its disk.
-    pub(crate) fn start(product: Product, appends: bool) -> Option<Self> {
+    /// Starts a Redis. With `appends`, what it acknowledges is on its disk.
+    pub(crate) fn start(appends: bool) -> Option<Self> {
+        Self::of(Product::Redis, appends)
+    }
+
+    /// The same of any product.
+    pub(crate) fn of(product: Product, appends: bool) -> Option<Self> {
         Self::begin(product, appends, None)
     }
 

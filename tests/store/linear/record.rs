@@ -207,7 +207,7 @@ fn each_key_is_linearisable_in_a_file() {
 fn each_key_is_linearisable_from_two_hosts() {
     let runtime = runtime();
     for product in Product::ALL {
-        let Some(server) = Server::start(product, false) else { continue };
+        let Some(server) = Server::of(product, false) else { continue };
         let hosts = {
             let _within = runtime.enter();
             [Arc::new(server.store(None)), Arc::new(server.store(None))]
