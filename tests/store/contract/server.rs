@@ -61,6 +61,7 @@ impl Product {
 
 impl Server {
     /// Starts a Redis. With `appends`, what it acknowledges is on its disk.
+    #[allow(dead_code, reason = "the tests of other rooms use it, which have Redis alone")]
     pub(crate) fn start(appends: bool) -> Option<Self> {
         Self::of(Product::Redis, appends)
     }
