@@ -16,7 +16,13 @@ fn rounds() -> usize {
 
 /// Sockets of this process whose other end has `port`, whatever other tests do beside.
 #[cfg(target_os = "linux")]
-pub(super) fn sockets_to(port: u16) -> usize {
+fn sockets_to(port: u16) -> usize {
+    states_to(port).len()
+}
+
+/// In which states they are, as the kernel numbers them.
+#[cfg(target_os = "linux")]
+pub(super) fn states_to(port: u16) -> Vec<String> {
     let links =
         fs::read_dir("/proc/self/fd").expect("descriptors").flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
     let own: BTreeSet<_> = links.map(|link| link.to_string_lossy().into_owned()).collect();
@@ -24,7 +30,8 @@ pub(super) fn sockets_to(port: u16) -> usize {
     let remote = format!(":{port:04X}");
     let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     rows.filter(|row| row.len() > 9 && row[2].ends_with(&remote) && own.contains(&format!("socket:[{}]", row[9])))
-        .count()
+        .map(|row| row[3].to_owned())
+        .collect()
 }
 
 #[cfg(target_os = "linux")]
