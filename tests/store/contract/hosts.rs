@@ -186,6 +186,20 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
     });
 }
 
+/// A script that the server ends in the middle has done part of its work.
+#[test]
+fn a_write_that_ends_in_the_middle_is_of_unknown_outcome() {
+    with_server(false, async |server| {
+        assert_eq!(server.say("ACL SETUSER some on >word ~* &* +@all -publish"), "+OK");
+        let options = RedisOptions { user: Some("some".into()), password: Some("word".into()), ..server.options(None) };
+        let store = Store::redis(options).expect("an address");
+        let error = put(&store, "k", "v").await.expect_err("no right to announce it");
+        assert!(matches!(error, StoreError::UnknownOutcome(_)), "{error}");
+        let read = store.get(&roomy(), &key("k"), soon()).await.expect("read");
+        assert!(read.is_some(), "it was written all the same");
+    });
+}
+
 /// A server without memory refuses a script before its first step, also where something is due; reads go on.
 #[test]
 fn a_full_server_refuses_writes_and_nothing_else() {

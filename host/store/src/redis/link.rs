@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Operations fail at once meanwhile.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// What the server adds to the error of a command within a script.
+const IN_A_SCRIPT: &str = "on @user_script";
+
 /// The connection to a server.
 pub(super) struct Link {
     client: Client,
@@ -130,7 +133,7 @@ impl Link {
         };
         let failed = match timeout_at(deadline.into(), sent).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) if is_answer(&error) => return Err(refused(&error)),
+            Ok(Err(error)) if is_answer(&error) => return Err(refused(&error, writes)),
             Ok(Err(error)) => {
                 self.ended.fetch_max(generation, Ordering::AcqRel);
                 let reason = format!("the connection to the server went away: {error}");
@@ -167,18 +170,27 @@ fn is_answer(error: &RedisError) -> bool {
     matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension | ErrorKind::AuthenticationFailed)
 }
 
-/// The server refused a script before its first step: our scripts have no others that end in an error.
-fn refused(error: &RedisError) -> NotSaid {
+/// What an error means that the server gives as its answer.
+fn refused(error: &RedisError, writes: bool) -> NotSaid {
     if let Some((address, _)) = error.redirect_node() {
         let asks = error.kind() == ErrorKind::Server(ServerErrorKind::Ask);
         return if asks { NotSaid::Ask(address.to_owned()) } else { NotSaid::Moved(address.to_owned()) };
     }
     let reason = format!("the server refused: {error}");
+    // A script that ended in the middle: our own do so only where a node of a cluster loses a slot meanwhile, or where a
+    // right to one of their commands is missing. What came before that stands. All other refusals come before the first step.
+    if writes && reason.contains(IN_A_SCRIPT) {
+        return NotSaid::Failed(StoreError::UnknownOutcome(reason));
+    }
+    // A node that knows of no owner of the slot, such as one that was taken out of its cluster: others may know.
+    if error.code() == Some("CLUSTERDOWN") {
+        return NotSaid::Away(StoreError::Unavailable(reason));
+    }
     NotSaid::Failed(match error.code() {
         // Memory, disk, roles and rights, which operators see to.
         Some(
-            "OOM" | "MISCONF" | "READONLY" | "LOADING" | "MASTERDOWN" | "BUSY" | "CLUSTERDOWN" | "TRYAGAIN"
-            | "NOREPLICAS" | "NOAUTH" | "NOPERM" | "WRONGPASS",
+            "OOM" | "MISCONF" | "READONLY" | "LOADING" | "MASTERDOWN" | "BUSY" | "TRYAGAIN" | "NOREPLICAS" | "NOAUTH"
+            | "NOPERM" | "WRONGPASS",
         ) => StoreError::Unavailable(reason),
         _ => StoreError::Other(reason),
     })

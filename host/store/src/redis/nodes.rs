@@ -4,7 +4,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Value};
@@ -16,6 +16,11 @@ use crate::contract::{BucketName, StoreError};
 const MAX_HOPS: usize = 5;
 /// Nodes that are known at one time; a cluster has at most about a thousand.
 const MAX_NODES: usize = 1024;
+
+/// How long a server may leave unacknowledged what was sent to it: one that lost its power says nothing, and would be waited
+/// for by each operation until the system gives it up after a quarter of an hour.
+#[cfg(target_os = "linux")]
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// What a command is about, which decides where it goes.
 pub(super) type Place<'p> = Option<&'p BucketName>;
@@ -151,6 +156,8 @@ pub(super) fn info(url: &str, user: Option<String>, password: Option<String>) ->
     if let Some(password) = password {
         settings = settings.set_password(password);
     }
+    #[cfg(target_os = "linux")]
+    let info = info.clone().set_tcp_settings(info.tcp_settings().clone().set_user_timeout(SILENCE));
     Ok(info.set_redis_settings(settings))
 }
 
