@@ -160,6 +160,36 @@ fn a_slot_that_moves_is_followed() {
     });
 }
 
+/// While a node gives a slot away, a key of it that has gone ends a script that touches it again.
+#[test]
+fn a_write_is_whole_while_its_slot_is_given_away() {
+    on_each(async |_, cluster| {
+        let store = cluster.0[0].store(None);
+        let at = cluster.bucket_on(1, "b");
+        let (slot, from) = cluster.place(&at);
+        put(&store, &at, "one").await.expect("written");
+        assert_eq!(cluster.0[2].say(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", cluster.id(from))), "+OK");
+        assert_eq!(cluster.0[from].say(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", cluster.id(2))), "+OK");
+        // The only entry with an end has another.
+        assert_eq!(put(&store, &at, "two").await.expect("written"), Version(2));
+        // The last entry goes, and another comes.
+        let ttl = |ms| SetOptions { ttl: Some(Duration::from_millis(ms)), ..SetOptions::default() };
+        let set = Operation::Set { key: key("j"), value: b"three".to_vec(), options: ttl(50) };
+        let both = vec![Operation::Delete { key: key("k"), when: Condition::Always }, set];
+        let versions = store.transact(&at, both, &writer(), soon()).await.expect("written");
+        assert_eq!(versions, [Version(3), Version(4)].map(Some));
+        // The only one that has an end comes to it.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(put(&store, &at, "four").await.expect("written"), Version(6));
+        let page = store.changes(&at, "", Version(0), 10, Duration::ZERO, soon()).await.expect("changes");
+        let versions: Vec<_> = page.changes.iter().map(|change| change.version.0).collect();
+        assert_eq!(versions, [1, 2, 3, 4, 5, 6]);
+        let (usage, version) =
+            store.usage(&at, soon()).await.map(|usage| (usage.entries, page.next_after)).expect("usage");
+        assert_eq!((usage, version), (1, Version(6)));
+    });
+}
+
 #[test]
 fn the_others_go_on_while_a_node_is_away() {
     on_each(async |_, mut cluster| {

@@ -197,6 +197,8 @@ fn a_write_that_ends_in_the_middle_is_of_unknown_outcome() {
         assert!(matches!(error, StoreError::UnknownOutcome(_)), "{error}");
         let read = store.get(&roomy(), &key("k"), soon()).await.expect("read");
         assert!(read.is_some(), "it was written all the same");
+        let page = store.list(&roomy(), "", None, 10, soon()).await.expect("listed");
+        assert_eq!(page.entries.len(), 1, "and nothing else is there");
     });
 }
 

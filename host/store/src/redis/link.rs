@@ -45,7 +45,7 @@ struct State {
 
 /// Why a server did not do what it was asked.
 pub(super) enum NotSaid {
-    /// It cannot be reached. Nothing was sent.
+    /// It cannot be reached. Nothing was sent, or nothing that writes.
     Away(StoreError),
     /// The node at this address has what this is about. Nothing was done.
     Moved(String),
@@ -131,18 +131,23 @@ impl Link {
                 answer => answer,
             }
         };
-        let failed = match timeout_at(deadline.into(), sent).await {
+        Err(match timeout_at(deadline.into(), sent).await {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) if is_answer(&error) => return Err(refused(&error, writes)),
+            Ok(Err(error)) if is_answer(&error) => refused(&error, writes),
             Ok(Err(error)) => {
                 self.ended.fetch_max(generation, Ordering::AcqRel);
                 let reason = format!("the connection to the server went away: {error}");
-                if writes { StoreError::UnknownOutcome(reason) } else { StoreError::Unavailable(reason) }
+                // Whoever only reads may ask again.
+                match writes {
+                    true => NotSaid::Failed(StoreError::UnknownOutcome(reason)),
+                    false => NotSaid::Away(StoreError::Unavailable(reason)),
+                }
             }
-            Err(_) if writes => StoreError::UnknownOutcome("the deadline passed before the server answered".to_owned()),
-            Err(_) => StoreError::TimedOut,
-        };
-        Err(NotSaid::Failed(failed))
+            Err(_) if writes => {
+                NotSaid::Failed(StoreError::UnknownOutcome("the deadline passed before the server answered".to_owned()))
+            }
+            Err(_) => NotSaid::Failed(StoreError::TimedOut),
+        })
     }
 }
 
@@ -177,8 +182,8 @@ fn refused(error: &RedisError, writes: bool) -> NotSaid {
         return if asks { NotSaid::Ask(address.to_owned()) } else { NotSaid::Moved(address.to_owned()) };
     }
     let reason = format!("the server refused: {error}");
-    // A script that ended in the middle: our own do so only where a node of a cluster loses a slot meanwhile, or where a
-    // right to one of their commands is missing. What came before that stands. All other refusals come before the first step.
+    // A script that ended in the middle, as where a right to one of its commands is missing: what came before that stands.
+    // All other refusals come before the first step.
     if writes && reason.contains(IN_A_SCRIPT) {
         return NotSaid::Failed(StoreError::UnknownOutcome(reason));
     }

@@ -22,7 +22,8 @@ now = math.max(now, clock, tonumber(ARGV[1]))
 
 local function head(key)
   local record = redis.call('HGET', E, key)
-  if not record then return nil end
+  -- An empty one is what a write left that the server ended in the middle.
+  if not record or record == '' then return nil end
   local v, w, x, n, at = string.match(record, '^(%d+):(%d+):(%d+):(%d+):()')
   at = at + tonumber(n)
   return { version = tonumber(v), expires = tonumber(x), size = #key + #record - at + 1, record = record, value = at }
@@ -30,8 +31,8 @@ end
 
 local function is_over(h) return h.expires > 0 and h.expires <= now end
 
--- The first instant at which something is due; 0 for never.
+-- The first instant at which something is due; 0 for never. What scripts that write put there meanwhile is never.
 local function due()
   local first = redis.call('ZRANGE', X, 0, 0, 'WITHSCORES')
-  return first[2] and int(tonumber(first[2])) or '0'
+  return first[2] and first[1] ~= '' and int(tonumber(first[2])) or '0'
 end

@@ -6,6 +6,12 @@ local bounds = redis.call('HMGET', S, 'max-changes', 'max-change-bytes')
 max_changes, max_change_bytes = max_changes or tonumber(bounds[1]) or 10000, max_change_bytes or tonumber(bounds[2]) or 67108864
 local changes, before = redis.call('XLEN', C), version
 
+-- No key of the bucket is without a member in the middle: on a node of a cluster that gives the slot away, touching one that
+-- has gone ends a script, with a part of it done. No entry has this name, and nobody sees it.
+redis.call('HSET', E, '', '')
+redis.call('ZADD', O, 0, '')
+redis.call('ZADD', X, '+inf', '')
+
 local function record(kind, key, writer, value)
   version = version + 1
   changes = changes + 1
@@ -89,6 +95,9 @@ local function finish(answer)
       'max-change-bytes', int(max_change_bytes))
     redis.call('PUBLISH', S, int(version))
   end
+  redis.call('HDEL', E, '')
+  redis.call('ZREM', O, '')
+  redis.call('ZREM', X, '')
   return answer
 end
 
