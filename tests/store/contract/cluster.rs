@@ -57,6 +57,16 @@ impl Cluster {
         buckets.find(|bucket| self.place(bucket).1 == node).expect("one of many")
     }
 
+    /// Has a slot on its way from one node to another.
+    fn gives_away(&self, slot: u16, from: usize, to: usize) {
+        let say = |node: usize, words: &str, other: usize| {
+            let answer = self.0[node].say(&format!("CLUSTER SETSLOT {slot} {words} {}", self.id(other)));
+            assert_eq!(answer, "+OK", "{words}");
+        };
+        say(to, "IMPORTING", from);
+        say(from, "MIGRATING", to);
+    }
+
     fn id(&self, node: usize) -> String {
         let answer = self.0[node].ask("CLUSTER MYID");
         answer.lines().nth(1).expect("an id").to_owned()
@@ -143,8 +153,7 @@ fn a_slot_that_moves_is_followed() {
         put(&store, &at, "before").await.expect("written");
         let (to, port) = (2, cluster.0[2].ports().0);
         let say = |node: usize, words: String| assert_eq!(cluster.0[node].say(&words), "+OK", "{words}");
-        say(to, format!("CLUSTER SETSLOT {slot} IMPORTING {}", cluster.id(from)));
-        say(from, format!("CLUSTER SETSLOT {slot} MIGRATING {}", cluster.id(to)));
+        cluster.gives_away(slot, from, to);
         assert_eq!(get(&store, &at).await.expect("read"), "before");
         let keys = ["state", "entries", "order", "expiries", "changes"];
         let keys = keys.map(|part| format!("portcullis:{{{}}}:{part}", at.name)).join(" ");
@@ -168,8 +177,7 @@ fn a_write_is_whole_while_its_slot_is_given_away() {
         let at = cluster.bucket_on(1, "b");
         let (slot, from) = cluster.place(&at);
         put(&store, &at, "one").await.expect("written");
-        assert_eq!(cluster.0[2].say(&format!("CLUSTER SETSLOT {slot} IMPORTING {}", cluster.id(from))), "+OK");
-        assert_eq!(cluster.0[from].say(&format!("CLUSTER SETSLOT {slot} MIGRATING {}", cluster.id(2))), "+OK");
+        cluster.gives_away(slot, from, 2);
         // The only entry with an end has another.
         assert_eq!(put(&store, &at, "two").await.expect("written"), Version(2));
         // The last entry goes, and another comes.

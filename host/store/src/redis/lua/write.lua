@@ -6,11 +6,16 @@ local bounds = redis.call('HMGET', S, 'max-changes', 'max-change-bytes')
 max_changes, max_change_bytes = max_changes or tonumber(bounds[1]) or 10000, max_change_bytes or tonumber(bounds[2]) or 67108864
 local changes, before = redis.call('XLEN', C), version
 
--- No key of the bucket is without a member in the middle: on a node of a cluster that gives the slot away, touching one that
--- has gone ends a script, with a part of it done. No entry has this name, and nobody sees it.
-redis.call('HSET', E, '', '')
-redis.call('ZADD', O, 0, '')
-redis.call('ZADD', X, '+inf', '')
+-- From the first step on no key of the bucket is without a member until the last: on a node of a cluster that gives the slot
+-- away, touching one that has gone ends a script, with a part of it done. No entry has this name, and nobody sees it.
+local holding = false
+local function hold()
+  if holding then return end
+  holding = true
+  redis.call('HSET', E, '', '')
+  redis.call('ZADD', O, 0, '')
+  redis.call('ZADD', X, '+inf', '')
+end
 
 local function record(kind, key, writer, value)
   version = version + 1
@@ -30,12 +35,14 @@ end
 
 local function forget(key, h)
   if not h then return end
+  hold()
   if h.expires > 0 then redis.call('ZREM', X, key) end
   entries = entries - 1
   bytes = bytes - h.size
 end
 
 local function keep(key, v, at, expires, writer, value)
+  hold()
   redis.call('HSET', E, key, int(v) .. ':' .. int(at) .. ':' .. int(expires) .. ':' .. #writer .. ':' .. writer .. value)
   redis.call('ZADD', O, 0, key)
   if expires > 0 then redis.call('ZADD', X, int(expires), key) end
@@ -70,6 +77,7 @@ end
 local function settle()
   local keys = redis.call('ZRANGEBYSCORE', X, '-inf', int(now), 'LIMIT', 0, 256)
   for _, key in ipairs(keys) do
+    hold()
     held(key)
     redis.call('ZREM', X, key)
   end
@@ -95,9 +103,11 @@ local function finish(answer)
       'max-change-bytes', int(max_change_bytes))
     redis.call('PUBLISH', S, int(version))
   end
-  redis.call('HDEL', E, '')
-  redis.call('ZREM', O, '')
-  redis.call('ZREM', X, '')
+  if holding then
+    redis.call('HDEL', E, '')
+    redis.call('ZREM', O, '')
+    redis.call('ZREM', X, '')
+  end
   return answer
 end
 
