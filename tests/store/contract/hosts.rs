@@ -186,6 +186,24 @@ fn a_server_that_goes_away_and_comes_back_loses_nothing() {
     });
 }
 
+/// A conflict is no change of the server's, which its file and its replicas would get.
+#[test]
+fn a_write_that_is_refused_writes_nothing() {
+    with_server(false, async |server| {
+        let store = server.store(None);
+        put(&store, "k", "v").await.expect("written");
+        let changes = || {
+            let info = server.ask("INFO persistence");
+            info.lines().find(|line| line.starts_with("rdb_changes_since_last_save")).expect("a count").to_owned()
+        };
+        let before = changes();
+        let options = SetOptions { when: Condition::IfAbsent, ttl: None };
+        let refused = store.set(&roomy(), key("k"), b"other".into(), options, &writer(), soon()).await;
+        assert!(matches!(refused, Err(StoreError::Conflict(_))), "{refused:?}");
+        assert_eq!(changes(), before);
+    });
+}
+
 /// A script that the server ends in the middle has done part of its work.
 #[test]
 fn a_write_that_ends_in_the_middle_is_of_unknown_outcome() {
