@@ -21,6 +21,7 @@ mod stdio;
 mod subscribers;
 mod threads;
 mod tools;
+mod transport;
 
 pub use allowance::{Allowances, Clocks, Exceeded, SpentError};
 pub use auth::{

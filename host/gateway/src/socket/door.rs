@@ -8,7 +8,7 @@ use std::{
 };
 
 use portcullis_policy::AgentName;
-use rmcp::{service::serve_server_with_ct, transport::async_rw::AsyncRwTransport};
+use rmcp::service::serve_server_with_ct;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{
@@ -29,8 +29,8 @@ use super::{
 use crate::{
     desk::Desk,
     handler::{ServerName, Shared, Who},
-    pipeline::MAX_MESSAGE,
     threads::{self, Linger, Threads},
+    transport::Lines,
 };
 
 /// Connections at one time: clients of one user's desktop, and commands. Each can hold a message of some mebibytes.
@@ -239,13 +239,14 @@ impl Hall {
         let gateway = self.desk.gateway();
         let shared =
             self.shared.get_or_init(|| Shared::new(Arc::clone(gateway), &self.name, Some(self.linger.clone())));
-        let transport = AsyncRwTransport::new_server(reader, writer).with_max_line_length(MAX_MESSAGE);
-        match serve_server_with_ct(shared.handler(who), transport, self.shutdown.child_token()).await {
+        let (lines, writing) = Lines::new(reader, writer);
+        match serve_server_with_ct(shared.handler(who), lines, self.shutdown.child_token()).await {
             Ok(service) => _ = service.waiting().await,
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => {}
             Err(error) if !self.shutdown.is_cancelled() => tracing::info!(%error, "a client did not speak MCP"),
             Err(_) => {}
         }
+        writing.ended().await;
     }
 
     /// Answers a command, request by request.
