@@ -48,9 +48,9 @@ async fn serve(
     linger: Linger,
     shutdown: CancellationToken,
 ) -> Result<(), StdioError> {
-    let handler = Shared::new(gateway, &name, Some(linger)).handler(who);
+    let handler = Shared::new(gateway, &name, Some(linger.clone())).handler(who);
     let (read, write) = stdio_pipes();
-    let (lines, writing) = Lines::new(read, write);
+    let (lines, writing) = Lines::new(read, write, linger);
     let ended = match serve_server_with_ct(handler, lines, shutdown.child_token()).await {
         Ok(service) => service.waiting().await.map(drop).map_err(|error| StdioError::Service(error.to_string())),
         // A client that leaves before it says anything has nothing to complain of.

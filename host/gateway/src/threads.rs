@@ -72,14 +72,19 @@ impl Linger {
         Asked(Arc::clone(&self.0))
     }
 
+    /// Whether there are requests that are not answered yet.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.asked.load(Ordering::Relaxed) > 0
+    }
+
     /// Never ends. Whatever else is to run on this thread, or on its processor, comes first.
     async fn run(self) {
         let Until { began, micros, moved, .. } = &*self.0;
         loop {
             let answered = moved.notified();
             while (began.elapsed().as_micros() as u64) < micros.load(Ordering::Acquire) {
-                thread::yield_now();
                 tokio::task::yield_now().await;
+                thread::yield_now();
             }
             answered.await;
         }

@@ -5,9 +5,10 @@
 //! message after the other on a copy; and the messages of one moment are written together.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     io,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
@@ -27,7 +28,6 @@ use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::Notify,
-    task::yield_now,
     time::timeout,
 };
 use tokio_util::{
@@ -36,7 +36,7 @@ use tokio_util::{
     task::AbortOnDropHandle,
 };
 
-use crate::pipeline::MAX_MESSAGE;
+use crate::{pipeline::MAX_MESSAGE, threads::Linger};
 
 /// Bytes of messages that wait to be written; whoever has more to say waits until the client has read.
 const MAX_WAITING: usize = 64 << 10;
@@ -58,11 +58,11 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: AsyncRead + Unpin + Send> Lines<R> {
-    /// The transport, and the task that writes its messages.
-    pub(crate) fn new(read: R, write: impl AsyncWrite + Unpin + Send + 'static) -> (Self, Writing) {
+    /// The transport, and the task that writes its messages. `linger` knows whether more answers are on their way.
+    pub(crate) fn new(read: R, write: impl AsyncWrite + Unpin + Send + 'static, linger: Linger) -> (Self, Writing) {
         let outbox = Arc::<Outbox>::default();
         let lines = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), Vec::new(), MAX_MESSAGE);
-        let writing = tokio::spawn(write_together(Arc::clone(&outbox), write));
+        let writing = tokio::spawn(write_together(Arc::clone(&outbox), write, linger));
         let transport = Self { read, unread: BytesMut::new(), lines, outbox, refused: false };
         (transport, Writing(AbortOnDropHandle::new(writing)))
     }
@@ -274,7 +274,7 @@ impl Outbox {
 }
 
 /// Writes what waits, all of it at once, until nothing more will be said or the client is gone.
-async fn write_together(outbox: Arc<Outbox>, mut client: impl AsyncWrite + Unpin) -> io::Result<()> {
+async fn write_together(outbox: Arc<Outbox>, mut client: impl AsyncWrite + Unpin, linger: Linger) -> io::Result<()> {
     let outbox = Reader(outbox);
     let mut bytes = Vec::new();
     loop {
@@ -291,7 +291,10 @@ async fn write_together(outbox: Arc<Outbox>, mut client: impl AsyncWrite + Unpin
         }
         // Answers that are as good as there go along.
         for _ in 0..TURNS {
-            yield_now().await;
+            if !linger.is_asked() {
+                break;
+            }
+            others_first().await;
             let now = outbox.0.waiting().bytes.len();
             if now == length {
                 break;
@@ -306,6 +309,19 @@ async fn write_together(outbox: Arc<Outbox>, mut client: impl AsyncWrite + Unpin
         // A long message is no reason to keep its memory.
         bytes.shrink_to(MAX_WAITING);
     }
+}
+
+/// Goes behind whatever else is ready to run on this thread, where another thread can still take it over.
+async fn others_first() {
+    let mut went = false;
+    poll_fn(|context| {
+        if std::mem::replace(&mut went, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Whoever reads what is said, until this is dropped.
@@ -324,7 +340,10 @@ mod tests {
     use proptest::prelude::*;
     use rmcp::model::ServerJsonRpcMessage;
     use serde_json::{Value, json};
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::{
+        io::{DuplexStream, duplex},
+        task::yield_now,
+    };
 
     use super::*;
 
@@ -334,7 +353,7 @@ mod tests {
     fn client() -> (Lines<DuplexStream>, Writing, DuplexStream, DuplexStream) {
         let (ours, asks) = duplex(PIPE);
         let (told, out) = duplex(PIPE);
-        let (lines, writing) = Lines::new(ours, out);
+        let (lines, writing) = Lines::new(ours, out, Linger::new());
         (lines, writing, asks, told)
     }
 

@@ -239,7 +239,7 @@ impl Hall {
         let gateway = self.desk.gateway();
         let shared =
             self.shared.get_or_init(|| Shared::new(Arc::clone(gateway), &self.name, Some(self.linger.clone())));
-        let (lines, writing) = Lines::new(reader, writer);
+        let (lines, writing) = Lines::new(reader, writer, self.linger.clone());
         match serve_server_with_ct(shared.handler(who), lines, self.shutdown.child_token()).await {
             Ok(service) => _ = service.waiting().await,
             Err(rmcp::service::ServerInitializeError::ConnectionClosed(_)) => {}
