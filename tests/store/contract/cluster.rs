@@ -1,11 +1,13 @@
 //! A cluster of three nodes: each bucket lies on one of them, and whichever was named, the engine finds it.
 
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use portcullis_store::{Bucket, Condition, Operation, SetOptions, Store, StoreError, Version};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{
     engines::{bucket, key, soon, writer},
@@ -228,31 +230,135 @@ fn the_others_go_on_while_a_node_is_away() {
     });
 }
 
+/// Packets to the node that was named come to nothing. What is asked of it has time left for the others, and what comes
+/// after that does not wait for it again.
+#[test]
+fn a_node_that_cannot_be_reached_uses_up_no_deadline() {
+    on_each(async |_, mut cluster| {
+        let store = cluster.0[0].store(None);
+        for node in 0..3 {
+            put(&store, &cluster.bucket_on(node, "b"), "before").await.expect("written");
+        }
+        let (port, _) = cluster.0[0].ports();
+        cluster.0[0].down();
+        let _unreachable = Unreachable::at(port);
+        let began = Instant::now();
+        let new = ["new", "newer", "newest", "last"].map(|name| cluster.bucket_on(1, name));
+        let read = async |at| {
+            let read = store.get(at, &key("k"), Instant::now() + Duration::from_secs(2)).await;
+            assert!(matches!(read, Ok(None)), "{read:?}");
+        };
+        for at in &new {
+            read(at).await;
+        }
+        assert!(began.elapsed() < Duration::from_secs(4), "the first waited, and the others at most once more");
+        // Whoever answered is asked first from now on, however often the other could be tried again.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(5) {
+            for at in &new {
+                let began = Instant::now();
+                read(at).await;
+                assert!(began.elapsed() < Duration::from_millis(900), "it waited for the node that is away");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Of those who want what that node alone has, one at a time waits whether it is back.
+        let gone = cluster.bucket_on(0, "b");
+        for _ in 0..3 {
+            let asked = (0..8).map(|_| async {
+                let began = Instant::now();
+                let read = store.get(&gone, &key("k"), soon()).await;
+                assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+                began.elapsed() > Duration::from_millis(500)
+            });
+            let waited = futures::future::join_all(asked).await;
+            assert!(waited.iter().filter(|waited| **waited).count() <= 1, "{waited:?}");
+            tokio::time::sleep(Duration::from_secs(2)).await;
+        }
+    });
+}
+
+/// A port that takes no more connections: whoever wants one waits for as long as it likes.
+struct Unreachable {
+    _port: Socket,
+    _waiting: Vec<Socket>,
+}
+
+impl Unreachable {
+    fn at(port: u16) -> Self {
+        let address = SockAddr::from(SocketAddr::from(([127, 0, 0, 1], port)));
+        let socket = || Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let listener = socket();
+        listener.set_reuse_address(true).expect("a flag");
+        listener.bind(&address).expect("the node's port");
+        listener.listen(0).expect("a queue");
+        // As many as its queue holds, and one that waits before it.
+        let waiting = (0..4).map(|_| {
+            let waiting = socket();
+            waiting.set_nonblocking(true).expect("a flag");
+            _ = waiting.connect(&address);
+            waiting
+        });
+        Self { _waiting: waiting.collect(), _port: listener }
+    }
+}
+
+/// Starts a replica of the third node, and waits until it has what that has.
+fn replica(cluster: &Cluster, product: Product) -> Option<Server> {
+    let replica = Server::node(product)?;
+    let ((port, bus), primary) = (cluster.0[0].ports(), cluster.id(2));
+    assert_eq!(replica.say(&format!("CLUSTER MEET 127.0.0.1 {port} {bus}")), "+OK");
+    eventually(|| replica.say(&format!("CLUSTER REPLICATE {primary}")) == "+OK");
+    eventually(|| {
+        let info = replica.ask("INFO replication");
+        info.contains("role:slave") && info.contains("master_link_status:up") && replica.say("DBSIZE") != ":0"
+    });
+    Some(replica)
+}
+
 /// What the replica had got is there, and the hosts are not started again.
 #[test]
 fn a_replica_takes_over() {
-    let replicated = |replica: &Server| {
-        let info = replica.ask("INFO replication");
-        info.contains("role:slave") && info.contains("master_link_status:up") && replica.say("DBSIZE") != ":0"
-    };
-    let replica = |cluster: &Cluster, product| {
-        let replica = Server::node(product)?;
-        let ((port, bus), primary) = (cluster.0[0].ports(), cluster.id(2));
-        assert_eq!(replica.say(&format!("CLUSTER MEET 127.0.0.1 {port} {bus}")), "+OK");
-        eventually(|| replica.say(&format!("CLUSTER REPLICATE {primary}")) == "+OK");
-        Some(replica)
-    };
     on_each(async |product, mut cluster| {
         let store = cluster.0[0].store(None);
         let at = cluster.bucket_on(2, "b");
         put(&store, &at, "before").await.expect("written");
         let Some(replica) = replica(&cluster, product) else { return };
-        eventually(|| replicated(&replica));
         cluster.0[2].down();
         comes_back(&store, &at).await;
         assert!(replica.ask("INFO replication").contains("role:master"));
         let page = store.changes(&at, "", Version(0), 10, Duration::ZERO, soon()).await.expect("changes");
         assert_eq!(page.changes[0].version, Version(1), "what was written before");
+    });
+}
+
+/// A node that hangs, as one whose disk does, ends no connection. Its replica has its place, and is found.
+#[test]
+fn a_node_that_hangs_is_left_for_its_replica() {
+    on_each(async |product, cluster| {
+        let store = cluster.0[0].store(None);
+        let at = cluster.bucket_on(2, "b");
+        put(&store, &at, "before").await.expect("written");
+        let Some(replica) = replica(&cluster, product) else { return };
+        cluster.0[2].hangs(true);
+        let began = Instant::now();
+        let options = || SetOptions::default();
+        let in_a_second = || Instant::now() + Duration::from_secs(1);
+        let answer = store.set(&at, key("k"), "x".into(), options(), &writer(), in_a_second()).await;
+        assert!(matches!(answer, Err(StoreError::UnknownOutcome(_))), "{answer:?}");
+        assert!(began.elapsed() < Duration::from_secs(5), "at its deadline");
+        let until = Instant::now() + Duration::from_secs(30);
+        while let Err(error) = store.set(&at, key("k"), "after".into(), options(), &writer(), in_a_second()).await {
+            assert!(Instant::now() < until, "{error}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(replica.ask("INFO replication").contains("role:master"));
+        let began = Instant::now();
+        for _ in 0..10 {
+            assert_eq!(get(&store, &at).await.expect("read"), "after");
+        }
+        assert!(began.elapsed() < Duration::from_secs(2), "and asked for at once from now on");
+        cluster.0[2].hangs(false);
     });
 }
 

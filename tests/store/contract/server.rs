@@ -9,6 +9,7 @@ use std::{
 };
 
 use portcullis_store::{Clock, RedisOptions, Store};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 pub(crate) struct Server {
@@ -122,6 +123,14 @@ impl Server {
             child.kill().expect("killed");
             child.wait().expect("ended");
         }
+    }
+
+    /// Has it hang until it goes on: its connections stay open, and nothing is answered.
+    #[allow(dead_code, reason = "the tests of other rooms do not use it")]
+    pub(crate) fn hangs(&self, hangs: bool) {
+        let signal = if hangs { Signal::STOP } else { Signal::CONT };
+        let child = self.child.as_ref().expect("it runs");
+        kill_process(Pid::from_child(child), signal).expect("a signal");
     }
 
     pub(crate) fn options(&self, clock: Option<Clock>) -> RedisOptions {

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -16,8 +16,10 @@ use tokio::{sync::Mutex, time::timeout_at};
 
 use crate::contract::StoreError;
 
-/// How long a connection may take to be made, within the operation's own deadline.
-const CONNECT: Duration = Duration::from_secs(2);
+/// How long a connection may take to be made, and half of what the operation has left: others may have to be asked after it.
+pub(super) const CONNECT: Duration = Duration::from_secs(2);
+/// An attempt that had less time than this says nothing about the server.
+const ENOUGH: Duration = Duration::from_millis(250);
 /// The pause after the first attempt that fails; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Operations fail at once meanwhile.
@@ -26,12 +28,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// What the server adds to the error of a command within a script.
 const IN_A_SCRIPT: &str = "on @user_script";
 
+/// How long a server may leave unanswered, or unacknowledged, what was sent to it. One that hangs or lost its power ends no
+/// connection, and operations would wait for it, each until its deadline, while another has its place already.
+pub(super) const SILENCE: Duration = Duration::from_secs(10);
+
 /// The connection to a server.
 pub(super) struct Link {
     client: Client,
     state: Mutex<State>,
     /// The generation of the last connection that was seen to end.
     ended: Arc<AtomicU64>,
+    /// The last attempt to connect failed.
+    away: AtomicBool,
+    made: Instant,
+    /// Milliseconds after `made` since when nothing was answered, though an operation waited for it to its deadline; 0 where
+    /// it answers.
+    silent_since: AtomicU64,
 }
 
 struct State {
@@ -58,7 +70,14 @@ pub(super) enum NotSaid {
 impl Link {
     pub(super) fn new(client: Client) -> Self {
         let state = State { up: None, generation: 0, retry_at: None, pause: FIRST_PAUSE, reason: String::new() };
-        Self { client, state: Mutex::new(state), ended: Arc::new(AtomicU64::new(0)) }
+        Self {
+            client,
+            state: Mutex::new(state),
+            ended: Arc::default(),
+            away: AtomicBool::new(false),
+            made: Instant::now(),
+            silent_since: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -67,17 +86,27 @@ impl Link {
 
     /// A connection, and its generation. Nothing of the operation has been sent when this fails.
     async fn connection(&self, deadline: Instant) -> Result<(MultiplexedConnection, u64), NotSaid> {
-        let state = timeout_at(deadline.into(), self.state.lock()).await;
-        let mut state = state.map_err(|_| NotSaid::Failed(StoreError::TimedOut))?;
+        let away = |reason: String| NotSaid::Away(StoreError::Unavailable(reason));
+        let now = Instant::now();
+        let time = CONNECT.min(deadline.saturating_duration_since(now) / 2);
+        let patience = tokio::time::Instant::from_std(now + time);
+        let mut state = match self.state.try_lock() {
+            Ok(state) => state,
+            // Somebody tries again, and the others need not wait for it.
+            Err(_) if self.away.load(Ordering::Acquire) => return Err(away("the server cannot be reached".to_owned())),
+            Err(_) => {
+                let state = timeout_at(patience, self.state.lock()).await;
+                state.map_err(|_| away("the connection to the server takes too long to be made".to_owned()))?
+            }
+        };
         if let Some(up) = &state.up
             && self.ended.load(Ordering::Acquire) < state.generation
         {
             return Ok((up.clone(), state.generation));
         }
         state.up = None;
-        let now = Instant::now();
         if state.retry_at.is_some_and(|at| now < at) {
-            return Err(NotSaid::Away(StoreError::Unavailable(state.reason.clone())));
+            return Err(away(state.reason.clone()));
         }
         let generation = state.generation + 1;
         let ended = Arc::clone(&self.ended);
@@ -88,24 +117,25 @@ impl Link {
             }
             Ok::<(), redis::aio::SendError>(())
         });
-        let patience = deadline.min(now + CONNECT);
-        let made = timeout_at(patience.into(), self.client.get_multiplexed_async_connection_with_config(&config)).await;
+        let made = timeout_at(patience, self.client.get_multiplexed_async_connection_with_config(&config)).await;
         let reason = match made {
             Ok(Ok(up)) => {
                 (state.generation, state.retry_at, state.pause) = (generation, None, FIRST_PAUSE);
                 state.up = Some(up.clone());
+                self.away.store(false, Ordering::Release);
                 return Ok((up, generation));
             }
             Ok(Err(error)) => error.to_string(),
+            Err(_) if time < ENOUGH => {
+                return Err(away("the deadline passed before the server was reached".to_owned()));
+            }
             Err(_) => "the server did not answer in time".to_owned(),
         };
-        // A deadline that was short says nothing about the server.
-        if patience < deadline || Instant::now() < deadline {
-            state.retry_at = Some(Instant::now() + state.pause);
-            state.pause = (state.pause * 2).min(LONGEST_PAUSE);
-        }
+        state.retry_at = Some(Instant::now() + state.pause);
+        state.pause = (state.pause * 2).min(LONGEST_PAUSE);
         state.reason = format!("cannot connect to the server: {reason}");
-        Err(NotSaid::Away(StoreError::Unavailable(state.reason.clone())))
+        self.away.store(true, Ordering::Release);
+        Err(away(state.reason.clone()))
     }
 
     /// Sends a command, and the other one where the server does not know the script; `asking` says first that another node
@@ -131,7 +161,13 @@ impl Link {
                 answer => answer,
             }
         };
-        Err(match timeout_at(deadline.into(), sent).await {
+        let began = Instant::now();
+        let answer = timeout_at(deadline.into(), sent).await;
+        match &answer {
+            Ok(_) => self.silent_since.store(0, Ordering::Relaxed),
+            Err(_) => self.unheard(began, generation),
+        }
+        Err(match answer {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) if is_answer(&error) => refused(&error, writes),
             Ok(Err(error)) => {
@@ -148,6 +184,20 @@ impl Link {
             }
             Err(_) => NotSaid::Failed(StoreError::TimedOut),
         })
+    }
+
+    /// Nothing was heard of what was sent at this time. Where that goes on for too long, the connection is given up: making
+    /// the next one shows whether the server is there.
+    fn unheard(&self, sent: Instant, generation: u64) {
+        let after = |time: Instant| time.saturating_duration_since(self.made).as_millis() as u64;
+        let sent = after(sent).max(1);
+        let first = self.silent_since.compare_exchange(0, sent, Ordering::Relaxed, Ordering::Relaxed);
+        if after(Instant::now()).saturating_sub(first.map_or_else(|first| first, |_| sent))
+            >= SILENCE.as_millis() as u64
+        {
+            self.silent_since.store(0, Ordering::Relaxed);
+            self.ended.fetch_max(generation, Ordering::AcqRel);
+        }
     }
 }
 

@@ -2,25 +2,21 @@
 //! remembered; where the node there cannot be reached, the others are asked again.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use redis::{Client, Cmd, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, Value};
+use socket2::TcpKeepalive;
 
-use super::link::{Link, NotSaid};
+use super::link::{Link, NotSaid, SILENCE};
 use crate::contract::{BucketName, StoreError};
 
-/// How often an operation is sent on: a slot moves from one node to another, and its old owner may be asked once more.
+/// How often an operation is sent on by those who answer: a slot moves from one node to another, and its old owner may be asked once more.
 const MAX_HOPS: usize = 5;
 /// Nodes that are known at one time; a cluster has at most about a thousand.
 const MAX_NODES: usize = 1024;
-
-/// How long a server may leave unacknowledged what was sent to it: one that lost its power says nothing, and would be waited
-/// for by each operation until the system gives it up after a quarter of an hour.
-#[cfg(target_os = "linux")]
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// What a command is about, which decides where it goes.
 pub(super) type Place<'p> = Option<&'p BucketName>;
@@ -66,30 +62,37 @@ impl Nodes {
         deadline: Instant,
     ) -> Result<Value, StoreError> {
         let mut link = self.link(place);
-        let mut asking = false;
+        let (mut asking, mut hops) = (false, 0);
         // Those that can be asked where a bucket is, once the node that had it is away; and what that one said.
         let mut others: Option<Vec<Arc<Link>>> = None;
         let mut gone = None;
-        for _ in 0..MAX_HOPS {
+        loop {
             let not_said = match link.send(command, &otherwise, asking, writes, deadline).await {
-                Ok(value) => return Ok(value),
+                Ok(value) => {
+                    if others.is_some() {
+                        self.found(place, &link);
+                    }
+                    return Ok(value);
+                }
                 Err(not_said) => not_said,
             };
             asking = matches!(not_said, NotSaid::Ask(_));
+            hops += usize::from(!matches!(not_said, NotSaid::Away(_)));
+            if hops > MAX_HOPS {
+                let around = || StoreError::Unavailable("the nodes of the cluster send from one to another".to_owned());
+                return Err(gone.unwrap_or_else(around));
+            }
             link = match not_said {
                 NotSaid::Failed(error) => return Err(error),
                 NotSaid::Moved(address) => self.learn(&address, Some(place))?,
                 // The slot is on its way: this once.
                 NotSaid::Ask(address) => self.learn(&address, None)?,
                 NotSaid::Away(error) => {
-                    let others = others.get_or_insert_with(|| self.all_but(&link));
                     gone = Some(error.clone());
-                    others.pop().ok_or(error)?
+                    others.get_or_insert_with(|| self.all_but(&link)).pop().ok_or(error)?
                 }
             };
         }
-        let around = || StoreError::Unavailable("the nodes of the cluster send from one to another".to_owned());
-        Err(gone.unwrap_or_else(around))
     }
 
     fn link(&self, place: Place<'_>) -> Arc<Link> {
@@ -104,11 +107,24 @@ impl Nodes {
     /// The node at this address, which has the place, where one is given.
     fn learn(&self, address: &str, place: Option<Place<'_>>) -> Result<Arc<Link>, StoreError> {
         let strange = || StoreError::Unavailable(format!("the cluster names `{address}`, which is no address"));
+        let at = self.address(address).ok_or_else(strange)?;
         let mut known = self.known();
+        if at == *self.info.addr() {
+            if let Some(place) = place {
+                known.places.remove(&place.cloned());
+            }
+            return Ok(Arc::clone(&self.first));
+        }
+        if known.links.len() == MAX_NODES {
+            // Nodes that nothing is known to lie on: most of them are gone.
+            let Known { links, places } = &mut *known;
+            let has_some: HashSet<&String> = places.values().collect();
+            links.retain(|address, _| has_some.contains(address));
+        }
         let link = match known.links.get(address) {
             Some(link) => Arc::clone(link),
             None if known.links.len() < MAX_NODES => {
-                let info = self.info.clone().set_addr(self.address(address).ok_or_else(strange)?);
+                let info = self.info.clone().set_addr(at);
                 let link = Arc::new(Link::new(Client::open(info).map_err(|_| strange())?));
                 known.links.insert(address.to_owned(), Arc::clone(&link));
                 link
@@ -119,6 +135,16 @@ impl Nodes {
             known.places.insert(place.cloned(), address.to_owned());
         }
         Ok(link)
+    }
+
+    /// The node that answered, when the one that had the place was away.
+    fn found(&self, place: Place<'_>, answered: &Arc<Link>) {
+        let mut known = self.known();
+        let Known { links, places } = &mut *known;
+        match links.iter().find(|(_, link)| Arc::ptr_eq(link, answered)) {
+            Some((address, _)) => places.insert(place.cloned(), address.clone()),
+            None => places.remove(&place.cloned()),
+        };
     }
 
     /// As the node is named, by the protocol that the first is spoken to. One without a host is on the first one's.
@@ -156,9 +182,12 @@ pub(super) fn info(url: &str, user: Option<String>, password: Option<String>) ->
     if let Some(password) = password {
         settings = settings.set_password(password);
     }
+    // One that only listens has nothing that could go unacknowledged.
+    let alive = TcpKeepalive::new().with_time(SILENCE / 2).with_interval(SILENCE / 4);
+    let tcp = info.tcp_settings().clone().set_keepalive(alive);
     #[cfg(target_os = "linux")]
-    let info = info.clone().set_tcp_settings(info.tcp_settings().clone().set_user_timeout(SILENCE));
-    Ok(info.set_redis_settings(settings))
+    let tcp = tcp.set_user_timeout(SILENCE);
+    Ok(info.set_tcp_settings(tcp).set_redis_settings(settings))
 }
 
 #[cfg(test)]

@@ -9,9 +9,10 @@ use std::{
 
 use futures::StreamExt;
 use redis::Client;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 
 use super::{
+    link::CONNECT,
     nodes::Nodes,
     scripts::{announced, channel},
 };
@@ -53,7 +54,8 @@ impl Watch {
     }
 
     async fn listen(&self, client: &Client) -> redis::RedisResult<()> {
-        let (mut sink, mut stream) = client.get_async_pubsub().await?.split();
+        let Ok(made) = timeout(CONNECT, client.get_async_pubsub()).await else { return Ok(()) };
+        let (mut sink, mut stream) = made?.split();
         let mut heard: HashSet<BucketName> = HashSet::new();
         loop {
             let wanted: Vec<_> = self.lock().iter().filter(|bucket| !heard.contains(*bucket)).cloned().collect();
