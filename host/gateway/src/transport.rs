@@ -51,6 +51,8 @@ const TURNS: u32 = 3;
 pub(crate) struct Lines<R> {
     read: R,
     unread: BytesMut,
+    /// The last line was long, and its memory is still that of `unread`.
+    long: bool,
     lines: AnyDelimiterCodec,
     outbox: Arc<Outbox>,
     /// A message was refused, and the client may not have read that yet.
@@ -63,7 +65,7 @@ impl<R: AsyncRead + Unpin + Send> Lines<R> {
         let outbox = Arc::<Outbox>::default();
         let lines = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), Vec::new(), MAX_MESSAGE);
         let writing = tokio::spawn(write_together(Arc::clone(&outbox), write, linger));
-        let transport = Self { read, unread: BytesMut::new(), lines, outbox, refused: false };
+        let transport = Self { read, unread: BytesMut::new(), long: false, lines, outbox, refused: false };
         (transport, Writing(AbortOnDropHandle::new(writing)))
     }
 
@@ -71,8 +73,14 @@ impl<R: AsyncRead + Unpin + Send> Lines<R> {
     async fn line(&mut self) -> io::Result<Option<Bytes>> {
         loop {
             match self.lines.decode(&mut self.unread) {
-                Ok(Some(line)) => return Ok(Some(line)),
+                Ok(Some(line)) => {
+                    self.long |= line.len() > MAX_WAITING;
+                    return Ok(Some(line));
+                }
                 Ok(None) => {
+                    if std::mem::take(&mut self.long) {
+                        self.unread = BytesMut::from(self.unread.as_ref());
+                    }
                     self.unread.reserve(PIECE);
                     if self.read.read_buf(&mut self.unread).await? == 0 {
                         return Ok(None);
@@ -80,6 +88,7 @@ impl<R: AsyncRead + Unpin + Send> Lines<R> {
                 }
                 // The rest of it is passed over.
                 Err(AnyDelimiterCodecError::MaxChunkLengthExceeded) => {
+                    self.long = true;
                     tracing::error!(limit = MAX_MESSAGE, "a message is longer than the limit, and was not read");
                 }
                 Err(AnyDelimiterCodecError::Io(error)) => return Err(error),
@@ -471,6 +480,7 @@ mod tests {
             ids.push(serde_json::to_value(&message).expect("JSON")["id"].clone());
         }
         assert_eq!(ids, [json!(1), json!(3)]);
+        assert!(lines.unread.capacity() < MAX_WAITING, "the memory of the long one is not kept");
         asking.await.expect("all was said");
         drop(lines);
         let mut text = String::new();
