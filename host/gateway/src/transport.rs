@@ -5,8 +5,10 @@
 //! message after the other on a copy; and the messages of one moment are written together.
 
 use std::{
+    fmt,
     future::{Future, poll_fn},
     io,
+    marker::PhantomData,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::Poll,
     time::Duration,
@@ -24,11 +26,14 @@ use rmcp::{
         async_rw::{JsonRpcMessageCodec, JsonRpcMessageCodecError},
     },
 };
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::Notify,
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_util::{
     bytes::{Bytes, BytesMut},
@@ -40,6 +45,10 @@ use crate::{pipeline::MAX_MESSAGE, threads::Linger};
 
 /// Bytes of messages that wait to be written; whoever has more to say waits until the client has read.
 const MAX_WAITING: usize = 64 << 10;
+/// Bytes of messages that wait while the client is still heard: one that asks on and on and reads nothing has to read first.
+const MOST_WAITING: usize = 2 * MAX_MESSAGE;
+/// How long such a client may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that are asked for in one read.
 const PIECE: usize = 16 << 10;
 /// How long the last messages may take once the client has nothing more to ask.
@@ -57,6 +66,8 @@ pub(crate) struct Lines<R> {
     outbox: Arc<Outbox>,
     /// A message was refused, and the client may not have read that yet.
     refused: bool,
+    /// Until when the client has to read, where too much waits for it.
+    until: Option<Instant>,
 }
 
 impl<R: AsyncRead + Unpin + Send> Lines<R> {
@@ -65,7 +76,7 @@ impl<R: AsyncRead + Unpin + Send> Lines<R> {
         let outbox = Arc::<Outbox>::default();
         let lines = AnyDelimiterCodec::new_with_max_length(b"\n".to_vec(), Vec::new(), MAX_MESSAGE);
         let writing = tokio::spawn(write_together(Arc::clone(&outbox), write, linger));
-        let transport = Self { read, unread: BytesMut::new(), long: false, lines, outbox, refused: false };
+        let transport = Self { read, unread: BytesMut::new(), long: false, lines, outbox, refused: false, until: None };
         (transport, Writing(AbortOnDropHandle::new(writing)))
     }
 
@@ -108,16 +119,23 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Lines<R> {
         let outbox = Arc::clone(&self.outbox);
         async move {
             said?;
-            outbox.room().await
+            outbox.room(MAX_WAITING).await
         }
     }
 
     async fn receive(&mut self) -> Option<RxJsonRpcMessage<RoleServer>> {
         loop {
-            if self.refused {
-                // Whoever sends nonsense and reads nothing is not read any further.
-                self.outbox.room().await.ok()?;
-                self.refused = false;
+            // Whoever sends nonsense and reads nothing is not read any further.
+            let most = if std::mem::take(&mut self.refused) { MAX_WAITING } else { MOST_WAITING };
+            if self.outbox.has_more_than(most) {
+                self.refused = most == MAX_WAITING;
+                let until = *self.until.get_or_insert_with(|| Instant::now() + PATIENCE);
+                let Ok(room) = timeout_at(until, self.outbox.room(most)).await else {
+                    tracing::warn!("a client that reads nothing of what it asks for is not served any more");
+                    return None;
+                };
+                room.ok()?;
+                (self.refused, self.until) = (false, None);
             }
             let line = match self.line().await {
                 Ok(line) => line?,
@@ -162,7 +180,8 @@ impl Writing {
     }
 }
 
-/// The most frequent message by far, in its plainest form. Whatever has more to it is left to `rmcp`.
+/// The most frequent message by far, in its plainest form. Whatever has more to it is left to `rmcp`, and so is whatever
+/// begins as an array: what is derived would take the fields in their order.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlainCall {
@@ -171,6 +190,7 @@ struct PlainCall {
     id: RequestId,
     #[serde(rename = "method")]
     _method: CallToolRequestMethod,
+    #[serde(deserialize_with = "object")]
     params: PlainParams,
 }
 
@@ -181,6 +201,33 @@ struct PlainParams {
     arguments: Option<JsonObject>,
     #[serde(rename = "_meta")]
     meta: Option<JsonObject>,
+}
+
+/// Reads an object, and nothing else that could stand for one.
+fn object<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    struct Object<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            T::deserialize(MapAccessDeserializer::new(map))
+        }
+    }
+
+    from.deserialize_map(Object(PhantomData))
+}
+
+/// A plain call, where a line is one.
+fn plain(line: &[u8]) -> Option<PlainCall> {
+    let mut text = serde_json::Deserializer::from_slice(line);
+    let call = object(&mut text).ok()?;
+    text.end().ok()?;
+    Some(call)
 }
 
 impl From<PlainCall> for RxJsonRpcMessage<RoleServer> {
@@ -199,7 +246,7 @@ impl From<PlainCall> for RxJsonRpcMessage<RoleServer> {
 /// What a line says; nothing where it is to be passed over, which is what is no JSON as well: no answer could name it, and
 /// one that is no JSON to the other side either would be answered in turn.
 fn read(line: &[u8]) -> Result<Option<RxJsonRpcMessage<RoleServer>>, String> {
-    if let Ok(call) = serde_json::from_slice::<PlainCall>(line) {
+    if let Some(call) = plain(line) {
         return Ok(Some(call.into()));
     }
     if line.is_empty() || line == b"\r" {
@@ -255,8 +302,13 @@ impl Outbox {
         Ok(())
     }
 
-    /// Waits until no more than [`MAX_WAITING`] bytes wait.
-    async fn room(&self) -> io::Result<()> {
+    fn has_more_than(&self, most: usize) -> bool {
+        let waiting = self.waiting();
+        waiting.gone || waiting.bytes.len() > most
+    }
+
+    /// Waits until no more than `most` bytes wait.
+    async fn room(&self, most: usize) -> io::Result<()> {
         loop {
             let room = self.room.notified();
             {
@@ -264,7 +316,7 @@ impl Outbox {
                 if waiting.gone {
                     return Err(io::ErrorKind::BrokenPipe.into());
                 }
-                if waiting.bytes.len() <= MAX_WAITING {
+                if waiting.bytes.len() <= most {
                     return Ok(());
                 }
             }
@@ -426,15 +478,18 @@ mod tests {
         #[test]
         fn every_message_is_read_as_rmcp_reads_it(call in any_call()) {
             let line = call.to_string();
-            let ours = read(line.as_bytes()).ok().flatten();
-            prop_assert_eq!(format!("{ours:?}"), format!("{:?}", read_by_rmcp(line.as_bytes())));
+            let [ours, theirs] = [read(line.as_bytes()).ok().flatten(), read_by_rmcp(line.as_bytes())];
+            prop_assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
+            // Extensions say nothing of themselves, and are the metadata on the wire.
+            let wire = |message: Option<RxJsonRpcMessage<RoleServer>>| serde_json::to_value(message).expect("JSON");
+            prop_assert_eq!(wire(ours), wire(theirs));
         }
     }
 
     #[test]
     fn a_plain_call_is_read_at_once_and_nothing_else() {
-        let plain = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"a":1e400},"_meta":{}}}"#;
-        assert!(serde_json::from_slice::<PlainCall>(plain).is_err(), "a number that is none");
+        let far = br#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"a":1e400},"_meta":{}}}"#;
+        assert!(plain(far).is_none(), "a number that is none");
         for (line, is_plain) in [
             (
                 r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"a":1},"_meta":{}}}"#,
@@ -447,8 +502,12 @@ mod tests {
             (r#"{"jsonrpc":"2.0","method":"tools/call","params":{"name":"echo"}}"#, false),
             (r#"{"jsonrpc":"1.0","id":1,"method":"tools/call","params":{"name":"echo"}}"#, false),
             (r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#, false),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo"}} {}"#, false),
+            (r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":["echo",{"a":1},null]}"#, false),
+            (r#"["2.0",1,"tools/call",{"name":"echo"}]"#, false),
+            (r#"["2.0",1,"tools/call",["echo",null,null]]"#, false),
         ] {
-            assert_eq!(serde_json::from_str::<PlainCall>(line).is_ok(), is_plain, "{line}");
+            assert_eq!(plain(line.as_bytes()).is_some(), is_plain, "{line}");
             let ours = read(line.as_bytes()).ok().flatten();
             assert_eq!(format!("{ours:?}"), format!("{:?}", read_by_rmcp(line.as_bytes())), "{line}");
         }
@@ -527,6 +586,32 @@ mod tests {
         // One that is gone is no client any more.
         drop(told);
         assert!(lines.receive().await.is_none());
+    }
+
+    /// Its requests are in order, and it is not heard either until it has read some of the answers.
+    #[tokio::test]
+    async fn whoever_asks_on_and_on_and_reads_nothing_is_not_heard() {
+        let (mut lines, _writing, mut asks, mut told) = client();
+        let text = "x".repeat(MAX_MESSAGE);
+        for _ in 0..3 {
+            drop(lines.send(answer(&text)));
+            yield_now().await;
+        }
+        // One is with the writer.
+        drop(lines.send(answer(&text)));
+        asks.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n").await.expect("there is room");
+        assert!(timeout(Duration::from_millis(200), lines.receive()).await.is_err());
+        let reading = tokio::spawn(async move { tokio::io::copy(&mut told, &mut tokio::io::sink()).await });
+        assert!(lines.receive().await.is_some());
+        // And where it never reads, that is its end.
+        let (mut lines, _writing, _asks, _told) = client();
+        for _ in 0..4 {
+            drop(lines.send(answer(&text)));
+            yield_now().await;
+        }
+        lines.until = Some(Instant::now() + Duration::from_millis(100));
+        assert!(lines.receive().await.is_none());
+        reading.abort();
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -40,10 +40,15 @@ pub(super) struct Link {
     ended: Arc<AtomicU64>,
     /// The last attempt to connect failed.
     away: AtomicBool,
-    made: Instant,
-    /// Milliseconds after `made` since when nothing was answered, though an operation waited for it to its deadline; 0 where
-    /// it answers.
-    silent_since: AtomicU64,
+    silence: std::sync::Mutex<Option<Silence>>,
+}
+
+/// Nothing was answered on a connection, though operations waited for it to their deadlines.
+struct Silence {
+    generation: u64,
+    since: Instant,
+    /// When the last of them gave up.
+    last: Instant,
 }
 
 struct State {
@@ -75,8 +80,7 @@ impl Link {
             state: Mutex::new(state),
             ended: Arc::default(),
             away: AtomicBool::new(false),
-            made: Instant::now(),
-            silent_since: AtomicU64::new(0),
+            silence: std::sync::Mutex::default(),
         }
     }
 
@@ -88,8 +92,7 @@ impl Link {
     async fn connection(&self, deadline: Instant) -> Result<(MultiplexedConnection, u64), NotSaid> {
         let away = |reason: String| NotSaid::Away(StoreError::Unavailable(reason));
         let now = Instant::now();
-        let time = CONNECT.min(deadline.saturating_duration_since(now) / 2);
-        let patience = tokio::time::Instant::from_std(now + time);
+        let patience = tokio::time::Instant::from_std(now + CONNECT.min(deadline.saturating_duration_since(now) / 2));
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
             // Somebody tries again, and the others need not wait for it.
@@ -105,6 +108,8 @@ impl Link {
             return Ok((up.clone(), state.generation));
         }
         state.up = None;
+        // Others may have taken most of it.
+        let time = patience.saturating_duration_since(tokio::time::Instant::now());
         if state.retry_at.is_some_and(|at| now < at) {
             return Err(away(state.reason.clone()));
         }
@@ -164,7 +169,7 @@ impl Link {
         let began = Instant::now();
         let answer = timeout_at(deadline.into(), sent).await;
         match &answer {
-            Ok(_) => self.silent_since.store(0, Ordering::Relaxed),
+            Ok(_) => *self.silence() = None,
             Err(_) => self.unheard(began, generation),
         }
         Err(match answer {
@@ -189,15 +194,21 @@ impl Link {
     /// Nothing was heard of what was sent at this time. Where that goes on for too long, the connection is given up: making
     /// the next one shows whether the server is there.
     fn unheard(&self, sent: Instant, generation: u64) {
-        let after = |time: Instant| time.saturating_duration_since(self.made).as_millis() as u64;
-        let sent = after(sent).max(1);
-        let first = self.silent_since.compare_exchange(0, sent, Ordering::Relaxed, Ordering::Relaxed);
-        if after(Instant::now()).saturating_sub(first.map_or_else(|first| first, |_| sent))
-            >= SILENCE.as_millis() as u64
-        {
-            self.silent_since.store(0, Ordering::Relaxed);
+        let now = Instant::now();
+        let mut silence = self.silence();
+        // Of the same connection, and not one of an hour ago.
+        let goes_on =
+            |before: &Silence| before.generation == generation && sent.saturating_duration_since(before.last) < SILENCE;
+        let since = silence.take().filter(goes_on).map_or(sent, |before| before.since.min(sent));
+        if now.saturating_duration_since(since) < SILENCE {
+            *silence = Some(Silence { generation, since, last: now });
+        } else {
             self.ended.fetch_max(generation, Ordering::AcqRel);
         }
+    }
+
+    fn silence(&self) -> MutexGuard<'_, Option<Silence>> {
+        self.silence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

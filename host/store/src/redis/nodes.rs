@@ -77,7 +77,7 @@ impl Nodes {
                 Err(not_said) => not_said,
             };
             asking = matches!(not_said, NotSaid::Ask(_));
-            hops += usize::from(!matches!(not_said, NotSaid::Away(_)));
+            hops += usize::from(matches!(not_said, NotSaid::Moved(_) | NotSaid::Ask(_)));
             if hops > MAX_HOPS {
                 let around = || StoreError::Unavailable("the nodes of the cluster send from one to another".to_owned());
                 return Err(gone.unwrap_or_else(around));

@@ -8,11 +8,14 @@ use std::{
 };
 
 use futures::StreamExt;
-use redis::Client;
-use tokio::{sync::Notify, time::timeout};
+use redis::{Client, ErrorKind, RedisResult};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{
-    link::CONNECT,
+    link::{CONNECT, SILENCE},
     nodes::Nodes,
     scripts::{announced, channel},
 };
@@ -49,31 +52,36 @@ impl Watch {
             let Some(client) = clients.get(turn % clients.len()) else { continue };
             // However it ended: what was announced meanwhile is looked for by the waiters themselves.
             _ = self.listen(client).await;
-            tokio::time::sleep(PAUSE).await;
+            sleep(PAUSE).await;
         }
     }
 
-    async fn listen(&self, client: &Client) -> redis::RedisResult<()> {
-        let Ok(made) = timeout(CONNECT, client.get_async_pubsub()).await else { return Ok(()) };
-        let (mut sink, mut stream) = made?.split();
+    async fn listen(&self, client: &Client) -> RedisResult<()> {
+        let (mut sink, mut stream) = within(client.get_async_pubsub()).await?.split();
         let mut heard: HashSet<BucketName> = HashSet::new();
         loop {
             let wanted: Vec<_> = self.lock().iter().filter(|bucket| !heard.contains(*bucket)).cloned().collect();
             for bucket in wanted {
-                sink.subscribe(channel(&bucket)).await?;
+                within(sink.subscribe(channel(&bucket))).await?;
                 // What was written before this was in force is found by looking again.
                 self.waiters.wake(&bucket, 0);
                 heard.insert(bucket);
             }
             tokio::select! {
                 () = self.more.notified() => {}
+                // One that hangs ends no connection: it is asked for what it was asked for already.
+                () = sleep(SILENCE) => {
+                    if let Some(bucket) = heard.iter().next() {
+                        within(sink.subscribe(channel(bucket))).await?;
+                    }
+                }
                 message = stream.next() => {
                     let Some(message) = message else { return Ok(()) };
                     let Some(bucket) = announced(message.get_channel_name()) else { continue };
                     if !self.waiters.wake(&bucket, 0) {
                         self.lock().remove(&bucket);
                         heard.remove(&bucket);
-                        sink.unsubscribe(channel(&bucket)).await?;
+                        within(sink.unsubscribe(channel(&bucket))).await?;
                     }
                 }
             }
@@ -83,4 +91,9 @@ impl Watch {
     fn lock(&self) -> MutexGuard<'_, HashSet<BucketName>> {
         self.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the server does not answer in time is an error too.
+async fn within<T>(answer: impl Future<Output = RedisResult<T>>) -> RedisResult<T> {
+    timeout(CONNECT, answer).await.unwrap_or_else(|_| Err((ErrorKind::Io, "the server did not answer in time").into()))
 }
