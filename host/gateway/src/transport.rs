@@ -135,8 +135,10 @@ impl<R: AsyncRead + Unpin + Send> Transport<RoleServer> for Lines<R> {
                     return None;
                 };
                 room.ok()?;
-                (self.refused, self.until) = (false, None);
+                self.refused = false;
             }
+            // It read in time, whether this waited for it or was away meanwhile.
+            self.until = None;
             let line = match self.line().await {
                 Ok(line) => line?,
                 Err(error) => {
@@ -603,6 +605,10 @@ mod tests {
         assert!(timeout(Duration::from_millis(200), lines.receive()).await.is_err());
         let reading = tokio::spawn(async move { tokio::io::copy(&mut told, &mut tokio::io::sink()).await });
         assert!(lines.receive().await.is_some());
+        // That it had to wait once is no reason to end it at once the next time.
+        lines.until = Some(Instant::now());
+        asks.write_all(b"{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"ping\"}\n").await.expect("there is room");
+        assert!(lines.receive().await.is_some() && lines.until.is_none());
         // And where it never reads, that is its end.
         let (mut lines, _writing, _asks, _told) = client();
         for _ in 0..4 {
